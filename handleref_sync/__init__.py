@@ -1,0 +1,3 @@
+"""Multi-site replication of Django databases."""
+
+__version__ = "0.1.0"

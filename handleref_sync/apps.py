@@ -1,0 +1,11 @@
+"""The Django application."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class HandleRefSyncConfig(AppConfig):
+    name = "handleref_sync"
+    verbose_name = "Synchronisation"
+    default_auto_field = "django.db.models.BigAutoField"

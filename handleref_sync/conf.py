@@ -1,0 +1,96 @@
+"""The ``HANDLEREF_SYNC`` setting, as one documented dataclass that is read lazily."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.signals import setting_changed
+
+from handleref_sync.exceptions import ConfigurationError
+
+NODE_ID = re.compile(r"^[a-z0-9][a-z0-9-]{0,59}$")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What ``HANDLEREF_SYNC`` may hold; the keys are these names in upper case."""
+
+    node: str = ""
+    """This node's ID: a short slug, unique in the network."""
+    url: str = ""
+    """Where other nodes reach this one, up to and with the prefix of its urls. Empty: it only calls others."""
+    models: tuple[str, ...] = ()
+    """Labels of replicated models that aren't HandleRefModels."""
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Options by label, when MODELS is a dict: what ``class HandleRef`` would say."""
+    database: str = "default"
+    """The database alias that is this node."""
+    max_clock_skew: float = 300.0
+    """Seconds that two wall clocks may differ."""
+    page_rows: int = 2000
+    """Records in a page."""
+    max_body: int = 64 * 1024 * 1024
+    """Bytes of a message on the wire."""
+    max_plain: int = 256 * 1024 * 1024
+    """Bytes of a message after decompression."""
+    timeout: float = 60.0
+    """Seconds that a peer may take to answer."""
+    retries: int = 3
+    """How often a request is tried again when the connection fails."""
+    invite_ttl: int = 86400
+    """Seconds that an invite token lives."""
+
+
+def load(raw: object) -> Settings:
+    """Settings from the dict `raw`. Raises ConfigurationError for an unknown key or a wrong type."""
+    if not isinstance(raw, Mapping):
+        raise ConfigurationError("HANDLEREF_SYNC is not a dict.", hint='Write HANDLEREF_SYNC = {"NODE": "hq"}.')
+    known = {f.name.upper(): f for f in fields(Settings) if f.name != "options"}
+    unknown = sorted(set(map(str, raw)) - set(known))
+    if unknown:
+        raise ConfigurationError(
+            f"HANDLEREF_SYNC has an unknown key: {', '.join(unknown)}.", hint=f"Known are {', '.join(sorted(known))}."
+        )
+    values: dict[str, Any] = {key.lower(): value for key, value in raw.items()}
+    models = values.get("models", ())
+    if isinstance(models, str) or not isinstance(models, (list, tuple, set, Mapping)):
+        raise ConfigurationError("HANDLEREF_SYNC['MODELS'] is not a list.", hint='Write ["auth.User"].')
+    if isinstance(models, Mapping):
+        values["options"] = {str(label).lower(): dict(options) for label, options in models.items()}
+    values["models"] = tuple(str(label).lower() for label in models)
+    for key, kind in {"node": str, "url": str, "database": str, "page_rows": int, "max_body": int}.items():
+        if key in values and not isinstance(values[key], kind):
+            raise ConfigurationError(
+                f"HANDLEREF_SYNC['{key.upper()}'] is {values[key]!r}.",
+                hint=f"It takes a value of type {kind.__name__}.",
+            )
+    node = values.get("node", "")
+    if node and not NODE_ID.match(node):
+        raise ConfigurationError(
+            f"HANDLEREF_SYNC['NODE'] is {node!r}.", hint="A node ID has lower-case letters, digits and dashes."
+        )
+    return Settings(**values)
+
+
+class _Lazy:
+    """Reads the setting when it is first asked for something, and again after override_settings."""
+
+    def __init__(self) -> None:
+        self._loaded: Settings | None = None
+        setting_changed.connect(self._reset)
+
+    def _reset(self, *, setting: str, **kwargs: object) -> None:
+        if setting == "HANDLEREF_SYNC":
+            self._loaded = None
+
+    def __getattr__(self, name: str) -> Any:
+        if self._loaded is None:
+            self._loaded = load(getattr(django_settings, "HANDLEREF_SYNC", {}))
+        return getattr(self._loaded, name)
+
+
+settings = _Lazy()

@@ -1,0 +1,26 @@
+"""The conflict log: versions that lost against one that did not know them."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class Conflict(models.Model):
+    """A losing version, replicated like any other record.
+
+    The key and all content but the two flags are a pure function of the loser, and the flags unite by OR: whoever
+    finds the same conflict writes the same record, so conflict records never conflict.
+    """
+
+    id = models.CharField(max_length=40, primary_key=True)
+    model = models.CharField(max_length=200)
+    key = models.TextField()
+    node = models.CharField(max_length=100)
+    counter = models.BigIntegerField()
+    timestamp = models.BigIntegerField()
+    data = models.BinaryField(null=True, help_text="the fields in wire form; NULL: it was a deletion")
+    restored = models.BooleanField(default=False)
+    dismissed = models.BooleanField(default=False)
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.key} by {self.node}:{self.counter}"

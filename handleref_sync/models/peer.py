@@ -1,0 +1,59 @@
+"""Whom this node knows, and how far each has read."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class Peer(models.Model):
+    """A paired node. Without a URL it is passive: it calls us, we never call it."""
+
+    name = models.SlugField(max_length=60, unique=True)
+    url = models.URLField(max_length=500, blank=True)
+    public_key = models.BinaryField()
+    can_pull = models.BooleanField(default=True, help_text="may read our changes")
+    can_push = models.BooleanField(default=True, help_text="may bring us changes")
+    relay = models.BooleanField(default=True, help_text="may pass on what others wrote, not only its own")
+    created = models.DateTimeField(auto_now_add=True)
+    last_attempt = models.DateTimeField(null=True, blank=True)
+    last_success = models.DateTimeField(null=True, blank=True)
+    last_error = models.TextField(blank=True)
+    pull_sequence = models.BigIntegerField(default=0)
+    pull_token = models.CharField(max_length=40, blank=True)
+    pull_scope = models.CharField(max_length=40, blank=True)
+    given_sequence = models.BigIntegerField(default=0)
+    given_token = models.CharField(max_length=40, blank=True)
+    given_scope = models.CharField(max_length=40, blank=True)
+    lag_pull = models.BigIntegerField(null=True, blank=True)
+    lag_push = models.BigIntegerField(null=True, blank=True)
+    lease = models.CharField(max_length=200, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Invite(models.Model):
+    """A pairing token that was printed here. Only its hash is kept."""
+
+    peer_name = models.SlugField(max_length=60)
+    token_hash = models.CharField(max_length=64, unique=True)
+    expires = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"invite for {self.peer_name}"
+
+
+class Nonce(models.Model):
+    """A signed request that was accepted, remembered for as long as its signature would still be."""
+
+    peer_name = models.SlugField(max_length=60)
+    nonce = models.CharField(max_length=64)
+    created = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["peer_name", "nonce"], name="handleref_sync_nonce_once"),)
+
+    def __str__(self) -> str:
+        return f"{self.peer_name} {self.nonce}"
