@@ -13,7 +13,7 @@ from handleref_sync.conf import settings
 from handleref_sync.exceptions import ConfigurationError
 from handleref_sync.models import Conflict, HandleRefModel, ReplicatedModel
 
-Field = models.Field  # type: ignore[type-arg]
+Field = models.Field
 DEFAULT_EXCLUDE = {"last_login"}
 
 

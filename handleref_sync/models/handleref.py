@@ -52,7 +52,7 @@ class HandleRefMeta(ModelBase):
     def __new__(mcs, name: str, bases: tuple[type, ...], attrs: dict[str, Any], **kwargs: Any) -> Any:
         cls = super().__new__(mcs, name, bases, attrs, **kwargs)
         if hasattr(cls, "_meta") and not (name == "HandleRefModel" and cls._meta.abstract):
-            cls._handleref = HandleRefOptions(cls, getattr(cls, "HandleRef", None))
+            cls._handleref = HandleRefOptions(cls, getattr(cls, "HandleRef", None))  # type: ignore[attr-defined, arg-type]
         return cls
 
 
@@ -103,7 +103,9 @@ class HandleRefModel(models.Model, metaclass=HandleRefMeta):
         stamp = self.stamp
         return stamp.node.name if stamp else None
 
-    def delete(self, hard: bool = False, using: Any = None, keep_parents: bool = False) -> Any:
+    def delete(  # type: ignore[override]
+        self, hard: bool = False, using: Any = None, keep_parents: bool = False
+    ) -> Any:
         """Soft-delete this row and what its ``delete_cascade`` names, or delete it for good with ``hard=True``.
 
         Soft returns None; hard returns Django's (count, {label: count}).

@@ -13,8 +13,7 @@ from django.utils import timezone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from typing_extensions import Self
+    from typing import Self
 
 _M = TypeVar("_M", bound=models.Model)
 
