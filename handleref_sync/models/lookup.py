@@ -13,7 +13,7 @@ from handleref_sync.models.ledger import Capture, ReplicatedModel, Stamp
 def stamp_of(instance: models.Model) -> Stamp | None:
     """The stamp of a saved row, or None while it has none (never stamped, or not replicated)."""
     label = instance._meta.concrete_model._meta.label_lower  # type: ignore[union-attr]
-    text = pk_text(instance._meta.pk, instance.pk, instance._state.db)  # type: ignore[arg-type]
+    text = pk_text(instance._meta.pk, instance.pk, instance._state.db)
     stamps = Stamp.objects.using(instance._state.db).select_related("node")
     return stamps.filter(model__label=label, pk_text=text).first()
 
