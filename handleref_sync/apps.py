@@ -9,3 +9,8 @@ class HandleRefSyncConfig(AppConfig):
     name = "handleref_sync"
     verbose_name = "Synchronisation"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from handleref_sync.capture import install
+
+        install.connect()

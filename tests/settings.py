@@ -5,8 +5,8 @@ import os
 SECRET_KEY = "tests only"
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "handleref_sync"]
-HANDLEREF_SYNC = {"NODE": "a", "MODELS": ["auth.User"]}
+INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "handleref_sync", "tests.testapp"]
+HANDLEREF_SYNC = {"NODE": "a", "MODELS": ["auth.User", "testapp.Tag"]}
 
 if os.environ.get("HANDLEREF_TEST_DATABASE") == "postgresql":
     _BASE = {

@@ -1,0 +1,1 @@
+"""Capture: database triggers that note every write, whoever makes it."""

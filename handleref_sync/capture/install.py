@@ -1,0 +1,136 @@
+"""Puts the triggers on and takes them off, and keeps them right through migrations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.db import connections, transaction
+from django.db.models.signals import post_migrate, pre_migrate
+
+from handleref_sync import registry
+from handleref_sync.capture.base import CAPTURE, LOCAL, Vendor, vendor_for
+from handleref_sync.conf import settings
+from handleref_sync.models import Capture, LocalNode, Node, ReplicatedModel
+from handleref_sync.registry import Replicated
+
+DDL = re.compile(r"^\s*(CREATE\s+TABLE|ALTER\s+TABLE|DROP\s+TABLE)\b", re.IGNORECASE)
+
+
+def install(using: str, node: str | None = None) -> None:
+    """Make the database at `using` the node `node` (default: the setting), with triggers on every replicated table.
+
+    Idempotent. Rows that are there already are captured. Each table is done in one transaction, in which the
+    triggers are on before the rows are read: no write falls between.
+    """
+    vendor = vendor_for(connections[using])
+    name = node or settings.node
+    with transaction.atomic(using=using):
+        if name and not LocalNode.objects.using(using).exists():
+            incarnation = Node.objects.using(using).create(name=name)
+            key = Ed25519PrivateKey.generate().private_bytes_raw()
+            LocalNode.objects.using(using).create(id=1, name=name, incarnation=incarnation, private_key=key)
+    for model in registry.model_classes():
+        ReplicatedModel.objects.using(using).get_or_create(label=model._meta.label_lower)
+    registry.forget(using)
+    # What `flush` leaves: it empties the capture table first and the tables with triggers on them later.
+    Capture.objects.using(using).exclude(model__in=ReplicatedModel.objects.using(using).values("id")).delete()
+    for described in registry.replicated(using).values():
+        with transaction.atomic(using=using):
+            columns = present_columns(vendor, described)
+            if columns and vendor.install(described, columns):
+                vendor.capture_existing(described)
+
+
+def uninstall(using: str) -> None:
+    """Take all triggers off, so that the application works without the library."""
+    vendor = vendor_for(connections[using])
+    for described in registry.replicated(using).values():
+        with transaction.atomic(using=using):
+            vendor.uninstall(described.table)
+
+
+def missing(using: str) -> list[str]:
+    """Labels of replicated models whose triggers are missing or are not what they should be."""
+    vendor = vendor_for(connections[using])
+    known = registry.replicated(using)
+    wrong = [m._meta.label_lower for m in registry.model_classes() if m._meta.label_lower not in known]
+    return wrong + [d.label for d in known.values() if not vendor.installed(d, present_columns(vendor, d))]
+
+
+def present_columns(vendor: Vendor, model: Replicated) -> list[str]:
+    """The replicated columns that the table has now; in the middle of a migration not all of them may be there."""
+    connection = vendor.connection
+    with connection.cursor() as cursor:
+        if model.table not in connection.introspection.table_names(cursor):
+            return []
+        there = {info.name for info in connection.introspection.get_table_description(cursor, model.table)}
+    return [c.column for c in model.columns if c.column in there and c.column != model.pk_column]
+
+
+class _AroundDDL:
+    """An execute wrapper: triggers go just before a statement that alters their table, and come back just after.
+
+    SQLite drops triggers silently when it remakes a table, and refuses to drop a column that a trigger names.
+    Taking them off for the whole of ``migrate`` instead would miss the data migrations and what workers write.
+    """
+
+    def __init__(self, using: str) -> None:
+        self.using = using
+        self.busy = False
+
+    def __call__(self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
+        text = str(sql)
+        if self.busy or not DDL.match(text):
+            return execute(sql, params, many, context)
+        self.busy = True
+        try:
+            vendor = vendor_for(connections[self.using])
+            with vendor.connection.cursor() as cursor:
+                ready = {CAPTURE, LOCAL} <= set(vendor.connection.introspection.table_names(cursor))
+            touched = [m for m in registry.replicated(self.using).values() if names(text, m.table)] if ready else []
+            for model in touched:
+                vendor.uninstall(model.table)
+            result = execute(sql, params, many, context)
+            for model in touched:
+                columns = present_columns(vendor, model)
+                if columns:
+                    vendor.install(model, columns)
+            return result
+        finally:
+            self.busy = False
+
+
+def names(sql: str, table: str) -> bool:
+    """Whether the statement names the table (or the copy under which SQLite remakes it)."""
+    return re.search(rf"(?<![A-Za-z0-9_]){re.escape(table)}(?![A-Za-z0-9_])", sql) is not None
+
+
+_wrappers: dict[str, _AroundDDL] = {}
+
+
+def before_migrate(*, using: str, **kwargs: Any) -> None:
+    """Begin to watch DDL. Sent once for this app, before any migration runs."""
+    if using == settings.database and using not in _wrappers:
+        _wrappers[using] = _AroundDDL(using)
+        connections[using].execute_wrappers.append(_wrappers[using])
+
+
+def after_migrate(*, using: str, **kwargs: Any) -> None:
+    """Stop watching, and install."""
+    wrapper = _wrappers.pop(using, None)
+    if wrapper is not None and wrapper in connections[using].execute_wrappers:
+        connections[using].execute_wrappers.remove(wrapper)
+    if using == settings.database and Capture._meta.db_table in connections[using].introspection.table_names():
+        install(using)
+
+
+def connect() -> None:
+    """Called when the application is ready."""
+    from django.apps import apps
+
+    app = apps.get_app_config("handleref_sync")
+    pre_migrate.connect(before_migrate, sender=app, dispatch_uid="handleref_sync")
+    post_migrate.connect(after_migrate, sender=app, dispatch_uid="handleref_sync")

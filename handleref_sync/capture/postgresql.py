@@ -1,0 +1,122 @@
+"""PostgreSQL: statement-level triggers over transition tables, one set-based insert a statement."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import ClassVar
+
+from handleref_sync.capture.base import CAPTURE, LOCAL, PREFIX, STAMP, Vendor
+from handleref_sync.registry import Replicated
+
+SETTING = "handleref_sync.applying"
+
+
+class PostgreSQL(Vendor):
+    now_sql = "((extract(epoch FROM clock_timestamp()) * 1000)::bigint << 16)"
+
+    def _name(self, model_table: str, kind: str) -> str:
+        # Identifiers are cut at 63 bytes without a word: long table names are told apart by a digest.
+        return f"{PREFIX}_{kind}_{hashlib.sha256(model_table.encode()).hexdigest()[:16]}"
+
+    def _schema(self, table: str) -> str:
+        found = self.rows(
+            "SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass(%s)", [table]
+        )
+        return str(found[0][0]) if found else "public"
+
+    def triggers(self, model: Replicated, columns: Sequence[str]) -> dict[str, str]:
+        pk, q = self.quote(model.pk_column), self.quote
+        schema = self._schema(CAPTURE)
+        # Compared as text in the C collation: byte for byte, and good for types without equality such as json.
+        differs = " OR ".join(
+            f'o.{q(c)}::text COLLATE "C" IS DISTINCT FROM n.{q(c)}::text COLLATE "C"' for c in columns
+        )
+        note = f"INSERT INTO {schema}.{CAPTURE} (model, pk, op, timestamp) SELECT {model.id}"
+        statements = {
+            "ins": f"{note}, n.{pk}::text, 'I', {self.now_sql} FROM new_rows n;",
+            # A FULL JOIN: SET id = id + 1 makes one row vanish, one appear, and changes those between.
+            "upd": (
+                f"{note}, coalesce(n.{pk}, o.{pk})::text, CASE WHEN n.{pk} IS NULL THEN 'D' WHEN o.{pk} IS NULL "
+                f"THEN 'I' ELSE 'U' END, {self.now_sql} FROM old_rows o FULL JOIN new_rows n ON o.{pk} = n.{pk} "
+                f"WHERE n.{pk} IS NULL OR o.{pk} IS NULL OR {differs or 'false'};"
+            ),
+            "del": f"{note}, o.{pk}::text, 'D', {self.now_sql} FROM old_rows o;",
+            "trn": (
+                f"{note}, s.pk, 'D', {self.now_sql} FROM {schema}.{STAMP} s WHERE s.model_id = {model.id} "
+                f"AND NOT s.deleted; {note}, c.pk, 'D', {self.now_sql} FROM (SELECT DISTINCT pk FROM "
+                f"{schema}.{CAPTURE} WHERE model = {model.id}) c WHERE NOT EXISTS (SELECT 1 FROM {schema}.{STAMP} s "
+                f"WHERE s.model_id = {model.id} AND s.pk = c.pk AND NOT s.deleted);"
+            ),
+        }
+        return {self._name(model.table, kind): body for kind, body in statements.items()}
+
+    EVENTS: ClassVar[dict[str, str]] = {
+        "ins": "AFTER INSERT ON {table} REFERENCING NEW TABLE AS new_rows",
+        "upd": "AFTER UPDATE ON {table} REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows",
+        "del": "AFTER DELETE ON {table} REFERENCING OLD TABLE AS old_rows",
+        "trn": "BEFORE TRUNCATE ON {table}",
+    }
+
+    def installed(self, model: Replicated, columns: Sequence[str]) -> bool:
+        wanted = {name: self._body(body) for name, body in self.triggers(model, columns).items()}
+        found = self.rows(
+            "SELECT t.tgname, p.prosrc FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid "
+            "WHERE t.tgrelid = to_regclass(%s) AND t.tgname LIKE %s AND t.tgenabled = 'A'",
+            [self.quote(model.table), f"{PREFIX}\\_%"],
+        )
+        return dict(found) == wanted
+
+    @staticmethod
+    def _body(statements: str) -> str:
+        return f"BEGIN {statements} RETURN NULL; END"
+
+    def install(self, model: Replicated, columns: Sequence[str]) -> bool:
+        if self.installed(model, columns):
+            return False
+        self.uninstall(model.table)
+        table, schema = self.quote(model.table), self._schema(CAPTURE)
+        for (kind, event), (name, body) in zip(
+            self.EVENTS.items(), self.triggers(model, columns).items(), strict=True
+        ):
+            assert name == self._name(model.table, kind)
+            # SECURITY DEFINER: a role that may write the table need not be able to write the ledger.
+            self.execute(
+                f"CREATE OR REPLACE FUNCTION {schema}.{name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER "
+                f"SET search_path = pg_catalog, pg_temp AS $body${self._body(body)}$body$"
+            )
+            self.execute(
+                f"CREATE TRIGGER {name} {event.format(table=table)} FOR EACH STATEMENT WHEN "
+                f"(current_setting('{SETTING}', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION {schema}.{name}()"
+            )
+            # ALWAYS: also where session_replication_role is 'replica', as in restores and logical replication.
+            self.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}")
+        return True
+
+    def uninstall(self, table: str) -> None:
+        schema = self._schema(CAPTURE)
+        for kind in self.EVENTS:
+            name = self._name(table, kind)
+            if self.rows("SELECT 1 FROM pg_trigger WHERE tgname = %s", [name]):
+                self.execute(f"DROP TRIGGER {name} ON {self.quote(table)}")
+            self.execute(f"DROP FUNCTION IF EXISTS {schema}.{name}()")
+
+    def sequence_lock(self) -> None:
+        self.rows(f"SELECT id FROM {LOCAL} FOR UPDATE")
+
+    @contextmanager
+    def applying(self) -> Iterator[None]:
+        self.execute(f"SET LOCAL {SETTING} = 'on'")
+        yield
+        self.execute(f"SET LOCAL {SETTING} = 'off'")
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        with super().snapshot():
+            self.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            yield
+
+    def updated_timestamp(self, column: str) -> str:
+        ms = f"(extract(epoch FROM {column}) * 1000)::bigint"
+        return f"greatest(0, least(coalesce({ms}, 0) << 16, {self.now_sql}))"

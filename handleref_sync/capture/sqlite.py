@@ -1,0 +1,76 @@
+"""SQLite: row-level triggers of built-in functions only, so that the ``sqlite3`` shell can still write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from handleref_sync.capture.base import APPLYING, CAPTURE, LOCAL, PREFIX, Vendor
+from handleref_sync.registry import Replicated
+
+
+class SQLite(Vendor):
+    now_sql = "(CAST((julianday('now') - 2440587.5) * 86400000.0 + 0.5 AS INTEGER) << 16)"
+
+    def triggers(self, model: Replicated, columns: Sequence[str]) -> dict[str, str]:
+        table, pk, q = self.quote(model.table), self.quote(model.pk_column), self.quote
+        silent = f"NOT EXISTS (SELECT 1 FROM {APPLYING})"
+        # COLLATE BINARY: a NOCASE column would call 'bob' and 'BOB' the same, and the change would be lost.
+        differs = " OR ".join(f"OLD.{q(c)} IS NOT NEW.{q(c)} COLLATE BINARY" for c in columns) or "0"
+        moved = f"OLD.{pk} IS NOT NEW.{pk} COLLATE BINARY"
+
+        def note(op: str, row: str, where: str = "") -> str:
+            return (
+                f"INSERT INTO {CAPTURE} (model, pk, op, timestamp) "
+                f"SELECT {model.id}, CAST({row}.{pk} AS TEXT), '{op}', {self.now_sql}{where};"
+            )
+
+        bodies = {
+            "ins": f"AFTER INSERT ON {table} WHEN {silent} BEGIN {note('I', 'NEW')} END",
+            "upd": (
+                f"AFTER UPDATE ON {table} WHEN {silent} AND ({moved} OR {differs}) BEGIN "
+                f"{note('D', 'OLD', f' WHERE {moved}')} {note('I', 'NEW', f' WHERE {moved}')} "
+                f"{note('U', 'NEW', f' WHERE NOT ({moved})')} END"
+            ),
+            "del": f"AFTER DELETE ON {table} WHEN {silent} BEGIN {note('D', 'OLD')} END",
+        }
+        names = {kind: f"{PREFIX}_{kind}_{model.table}" for kind in bodies}
+        return {names[kind]: f"CREATE TRIGGER {q(names[kind])} {body}" for kind, body in bodies.items()}
+
+    def _present(self, table: str) -> dict[str, str]:
+        found = self.rows(
+            "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = %s "
+            "AND substr(name, 1, 15) = 'handleref_sync_'",
+            [table],
+        )
+        return dict(found)
+
+    def installed(self, model: Replicated, columns: Sequence[str]) -> bool:
+        return self._present(model.table) == self.triggers(model, columns)
+
+    def install(self, model: Replicated, columns: Sequence[str]) -> bool:
+        if self.installed(model, columns):
+            return False
+        self.uninstall(model.table)
+        for sql in self.triggers(model, columns).values():
+            self.execute(sql)
+        return True
+
+    def uninstall(self, table: str) -> None:
+        for name in self._present(table):
+            self.execute(f"DROP TRIGGER IF EXISTS {self.quote(name)}")
+
+    def sequence_lock(self) -> None:
+        # A write, so that even a deferred transaction holds SQLite's one write lock from here on.
+        self.execute(f"UPDATE {LOCAL} SET sequence = sequence")
+
+    @contextmanager
+    def applying(self) -> Iterator[None]:
+        # Others can't see the row: it is inserted and deleted within one uncommitted transaction.
+        self.execute(f"INSERT INTO {APPLYING} (id) VALUES (1)")
+        yield
+        self.execute(f"DELETE FROM {APPLYING}")
+
+    def updated_timestamp(self, column: str) -> str:
+        ms = f"CAST((julianday({column}) - 2440587.5) * 86400000.0 + 0.5 AS INTEGER)"
+        return f"max(0, min(coalesce({ms}, 0) << 16, {self.now_sql}))"
