@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: test lint
+.PHONY: demo test lint docs bench
+demo: $(STAMP)
+	$(BIN)/python peer/demo.py
+
 test: $(STAMP)
 	@tests/run $(BIN)
 
@@ -14,8 +17,14 @@ lint: $(STAMP)
 	$(BIN)/mypy handleref_sync
 	$(BIN)/lint-imports
 
+docs: $(STAMP)
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+bench: $(STAMP)
+	$(BIN)/python -m tests.benchmarks $(BENCH)
+
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet -e . --group test --group lint
+	$(BIN)/python -m pip install --quiet -e . --group test --group lint --group peer --group docs
 	touch $@

@@ -11,6 +11,7 @@ class HandleRefSyncConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from handleref_sync import checks  # noqa: F401 - registers them
         from handleref_sync.capture import install
 
         install.connect()

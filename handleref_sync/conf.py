@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -13,6 +13,34 @@ from django.core.signals import setting_changed
 from handleref_sync.exceptions import ConfigurationError
 
 NODE_ID = re.compile(r"^[a-z0-9][a-z0-9-]{0,59}$")
+
+
+OPTIONS = {"identity", "exclude"}
+"""What may be said of a single model."""
+
+
+def _whole(least: int) -> tuple[Callable[[Any], bool], str]:
+    return lambda value: type(value) is int and value >= least, f"a whole number, {least} or more"
+
+
+def _seconds(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value < 1e9
+
+
+_TEXT: tuple[Callable[[Any], bool], str] = (lambda value: isinstance(value, str), "a text")
+_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "node": _TEXT,
+    "url": _TEXT,
+    "database": _TEXT,
+    "page_rows": _whole(1),
+    "max_rows": _whole(1),
+    "max_body": _whole(1),
+    "max_plain": _whole(1),
+    "retries": _whole(0),
+    "invite_ttl": _whole(1),
+    "timeout": (_seconds, "seconds, more than 0"),
+    "max_clock_skew": (_seconds, "seconds, more than 0"),
+}
 
 
 @dataclass(frozen=True)
@@ -33,6 +61,8 @@ class Settings:
     """Seconds that two wall clocks may differ."""
     page_rows: int = 2000
     """Records in a page."""
+    max_rows: int = 20_000
+    """Records in a page that is accepted."""
     max_body: int = 64 * 1024 * 1024
     """Bytes of a message on the wire."""
     max_plain: int = 256 * 1024 * 1024
@@ -60,20 +90,37 @@ def load(raw: object) -> Settings:
     if isinstance(models, str) or not isinstance(models, (list, tuple, set, Mapping)):
         raise ConfigurationError("HANDLEREF_SYNC['MODELS'] is not a list.", hint='Write ["auth.User"].')
     if isinstance(models, Mapping):
-        values["options"] = {str(label).lower(): dict(options) for label, options in models.items()}
+        values["options"] = {str(label).lower(): _options(str(label), options) for label, options in models.items()}
     values["models"] = tuple(str(label).lower() for label in models)
-    for key, kind in {"node": str, "url": str, "database": str, "page_rows": int, "max_body": int}.items():
-        if key in values and not isinstance(values[key], kind):
-            raise ConfigurationError(
-                f"HANDLEREF_SYNC['{key.upper()}'] is {values[key]!r}.",
-                hint=f"It takes a value of type {kind.__name__}.",
-            )
+    for key, value in values.items():
+        check = _KINDS.get(key)
+        if check is not None and not check[0](value):
+            raise ConfigurationError(f"HANDLEREF_SYNC['{key.upper()}'] is {value!r}.", hint=f"It takes {check[1]}.")
     node = values.get("node", "")
-    if node and not NODE_ID.match(node):
+    if node and not NODE_ID.fullmatch(node):
         raise ConfigurationError(
             f"HANDLEREF_SYNC['NODE'] is {node!r}.", hint="A node ID has lower-case letters, digits and dashes."
         )
     return Settings(**values)
+
+
+def _options(label: str, options: object) -> dict[str, Any]:
+    if not isinstance(options, Mapping):
+        raise ConfigurationError(
+            f"HANDLEREF_SYNC['MODELS'][{label!r}] is {options!r}.",
+            hint='It takes a dict, such as {"identity": "pk"}.',
+        )
+    unknown = sorted(set(map(str, options)) - OPTIONS)
+    if unknown:
+        raise ConfigurationError(
+            f"HANDLEREF_SYNC['MODELS'][{label!r}] has an unknown option: {', '.join(unknown)}.",
+            hint=f"Known are {', '.join(sorted(OPTIONS))}.",
+        )
+    if isinstance(options.get("exclude", ()), str):
+        raise ConfigurationError(
+            f"HANDLEREF_SYNC['MODELS'][{label!r}]['exclude'] is a text.", hint="It takes a list of field names."
+        )
+    return dict(options)
 
 
 class _Lazy:

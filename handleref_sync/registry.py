@@ -29,7 +29,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Replicated:
-    """A replicated model. `identity`: ``"pk"``, ``"origin"``, or ``"ends"`` for an auto-created m2m table."""
+    """A replicated model. `identity`: ``"pk"``, ``"origin"``, or ``"ends"`` for an auto-created m2m table.
+
+    The primary key is no column: it is local, or else it is the key.
+    """
 
     model: type[models.Model]
     id: int
@@ -103,7 +106,7 @@ def describe(model: type[models.Model], number: int) -> Replicated:
         )
         columns = []
         for field in model._meta.local_concrete_fields:
-            if (field.primary_key and kind != "pk") or field.name in skip or getattr(field, "generated", False):
+            if field.primary_key or field.name in skip or getattr(field, "generated", False):
                 continue
             columns.append(Column(field.name, str(field.column), field, _target(field, labels)))
         cached = describe_cache[model, number] = Replicated(model, number, kind, tuple(columns))
@@ -147,6 +150,11 @@ def identity(model: type[models.Model]) -> str:
     if declared is not None:
         if declared not in ("pk", "origin"):
             raise ConfigurationError(f"{model._meta.label}: identity is {declared!r}.", hint='Use "pk" or "origin".')
+        if declared == "origin" and not isinstance(model._meta.pk, models.AutoField):
+            raise ConfigurationError(
+                f'{model._meta.label}: identity is "origin", but its primary key is not assigned by the database.',
+                hint='Leave it at "pk".',
+            )
         return str(declared)
     return "origin" if isinstance(model._meta.pk, models.AutoField) else "pk"
 

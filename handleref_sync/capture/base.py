@@ -84,6 +84,81 @@ class Vendor(ABC):
         """SQL for a primary key as the capture table holds it."""
         return f"CAST({column} AS TEXT)"
 
+    @abstractmethod
+    def allocate_pks(self, table: str, pk_column: str, count: int) -> list[int]:
+        """`count` primary keys that no row has and no other writer will get. Needs the sequence lock."""
+
+    def bound_waits(self) -> None:  # noqa: B027 - not every database has something to do
+        """Bound the time that this transaction waits for rows which the application holds."""
+
+    def hurry(self) -> None:  # noqa: B027
+        """Wait for locks hardly at all from here on: one was waited for in vain, and the sequence lock is held."""
+
+    def read_committed(self) -> None:  # noqa: B027
+        """At the very start of a transaction: see what is committed at each statement.
+
+        With the snapshot of REPEATABLE READ, taken before the sequence lock is granted, it would be of no use.
+        """
+
+    def deletes_alone(self, table: str) -> bool:
+        """Whether deleting a row of `table` leaves all other rows as they are, for the database's own part."""
+        return False
+
+    def lock_rows(self, table: str, pk_column: str, pks: Sequence[Any]) -> list[Any]:
+        """Lock rows against writers until the end of the transaction; returns the pks that can't be had in time."""
+        return []
+
+    def defer_constraints(self) -> None:  # noqa: B027 - not every database has something to do
+        """Check foreign keys not before `check_constraints`."""
+
+    def check_constraints(self) -> None:  # noqa: B027 - not every database has something to do
+        """Check now what was deferred: an error at COMMIT would take the whole page with it."""
+
+    def waited_too_long(self, error: Exception) -> bool:
+        """Whether `error` says that somebody else held a lock, or that there was a deadlock."""
+        return False
+
+    def dangling(self, error: Exception) -> bool:
+        """Whether `error` says that a foreign key has no target."""
+        return "FOREIGN KEY" in str(error)
+
+    def insert_rows(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Insert `rows`, each with a value for every column."""
+        names = ", ".join(self.quote(c) for c in columns)
+        marks = ", ".join(["%s"] * len(columns))
+        with self.connection.cursor() as cursor:
+            cursor.executemany(f"INSERT INTO {self.quote(table)} ({names}) VALUES ({marks})", rows)
+
+    def update_rows(self, table: str, pk_column: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
+        """Update rows by primary key, the last value of each; returns how many there were."""
+        assignments = ", ".join(f"{self.quote(c)} = %s" for c in columns)
+        with self.connection.cursor() as cursor:
+            cursor.executemany(
+                f"UPDATE {self.quote(table)} SET {assignments} WHERE {self.quote(pk_column)} = %s", rows
+            )
+            return int(cursor.rowcount)
+
+    def select_rows(
+        self, table: str, pk_column: str, columns: Sequence[str], pks: Sequence[Any]
+    ) -> list[tuple[Any, ...]]:
+        """Rows as the database has them, by primary key."""
+        names = ", ".join(self.quote(c) for c in columns)
+        found: list[tuple[Any, ...]] = []
+        for start in range(0, len(pks), 500):
+            chunk = pks[start : start + 500]
+            marks = ", ".join(["%s"] * len(chunk))
+            found += self.rows(
+                f"SELECT {names} FROM {self.quote(table)} WHERE {self.quote(pk_column)} IN ({marks})", chunk
+            )
+        return found
+
+    def delete_rows(self, table: str, pk_column: str, pks: Sequence[Any]) -> None:
+        """Delete rows by primary key."""
+        for start in range(0, len(pks), 500):
+            chunk = pks[start : start + 500]
+            marks = ", ".join(["%s"] * len(chunk))
+            self.execute(f"DELETE FROM {self.quote(table)} WHERE {self.quote(pk_column)} IN ({marks})", chunk)
+
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """One consistent view for all reads inside."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.apps import apps
 from django.db import connections, transaction
 from django.db.models.signals import post_migrate, pre_migrate
 
@@ -37,6 +38,7 @@ def install(using: str, node: str | None = None) -> None:
     registry.forget(using)
     # What `flush` leaves: it empties the capture table first and the tables with triggers on them later.
     Capture.objects.using(using).exclude(model__in=ReplicatedModel.objects.using(using).values("id")).delete()
+    _remove_orphans(using, vendor)
     for described in registry.replicated(using).values():
         with transaction.atomic(using=using):
             columns = present_columns(vendor, described)
@@ -44,12 +46,26 @@ def install(using: str, node: str | None = None) -> None:
                 vendor.capture_existing(described)
 
 
-def uninstall(using: str) -> None:
-    """Take all triggers off, so that the application works without the library."""
+def _remove_orphans(using: str, vendor: Vendor) -> None:
+    """Take the triggers off tables that are not replicated any more; they would fail once the ledger is gone."""
+    current = {model._meta.label_lower for model in registry.model_classes()}
+    for label in ReplicatedModel.objects.using(using).exclude(label__in=current).values_list("label", flat=True):
+        try:
+            table = apps.get_model(label)._meta.db_table
+        except LookupError:
+            continue  # the model is gone, and its table with it
+        with transaction.atomic(using=using):
+            vendor.uninstall(table)
+
+
+def uninstall(using: str) -> list[str]:
+    """Take all triggers off, so that the application works without the library; returns the models' labels."""
     vendor = vendor_for(connections[using])
-    for described in registry.replicated(using).values():
+    known = registry.replicated(using)
+    for described in known.values():
         with transaction.atomic(using=using):
             vendor.uninstall(described.table)
+    return list(known)
 
 
 def missing(using: str) -> list[str]:
@@ -129,8 +145,6 @@ def after_migrate(*, using: str, **kwargs: Any) -> None:
 
 def connect() -> None:
     """Called when the application is ready."""
-    from django.apps import apps
-
     app = apps.get_app_config("handleref_sync")
     pre_migrate.connect(before_migrate, sender=app, dispatch_uid="handleref_sync")
     post_migrate.connect(after_migrate, sender=app, dispatch_uid="handleref_sync")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from django.db import OperationalError, transaction
 
 from handleref_sync.capture.base import CAPTURE, LOCAL, PREFIX, STAMP, Vendor
 from handleref_sync.registry import Replicated
@@ -50,6 +52,12 @@ class PostgreSQL(Vendor):
                 f"WHERE s.model_id = {model.id} AND s.pk = c.pk AND NOT s.deleted);"
             ),
         }
+        if model.identity == "ends":  # a membership with other ends is another record
+            moved = f"old_rows o JOIN new_rows n ON o.{pk} = n.{pk} WHERE {differs or 'false'}"
+            statements["upd"] += (
+                f" {note}, o.{pk}::text, 'D', {self.now_sql} FROM {moved}; "
+                f"{note}, n.{pk}::text, 'I', {self.now_sql} FROM {moved};"
+            )
         return {self._name(model.table, kind): body for kind, body in statements.items()}
 
     EVENTS: ClassVar[dict[str, str]] = {
@@ -120,3 +128,57 @@ class PostgreSQL(Vendor):
     def updated_timestamp(self, column: str) -> str:
         ms = f"(extract(epoch FROM {column}) * 1000)::bigint"
         return f"greatest(0, least(coalesce({ms}, 0) << 16, {self.now_sql}))"
+
+    def allocate_pks(self, table: str, pk_column: str, count: int) -> list[int]:
+        found = self.rows(
+            "SELECT nextval(pg_get_serial_sequence(%s, %s)::regclass) FROM generate_series(1, %s)",
+            [self.quote(table), pk_column, count],
+        )
+        return [row[0] for row in found]
+
+    def bound_waits(self) -> None:
+        # Below deadlock_timeout (1 s unless set otherwise): in a deadlock it is the applier that gives way, not the
+        # application.
+        self.execute("SET LOCAL lock_timeout = '800ms'")
+
+    def hurry(self) -> None:
+        self.execute("SET LOCAL lock_timeout = '5ms'")
+
+    def read_committed(self) -> None:
+        self.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+
+    def deletes_alone(self, table: str) -> bool:
+        return not self.rows(
+            "SELECT 1 FROM pg_constraint WHERE confrelid = to_regclass(%s) AND contype = 'f' "
+            "AND (confdeltype NOT IN ('a', 'r') OR NOT condeferrable)",
+            [self.quote(table)],
+        )
+
+    def lock_rows(self, table: str, pk_column: str, pks: Sequence[Any]) -> list[Any]:
+        table, pk = self.quote(table), self.quote(pk_column)
+        busy: list[Any] = []
+        for start in range(0, len(pks), 2000):
+            chunk = list(pks[start : start + 2000])
+            select = f"SELECT {pk} FROM {table} WHERE {pk} IN ({', '.join(['%s'] * len(chunk))})"
+            try:
+                with transaction.atomic(using=self.connection.alias):
+                    self.rows(f"{select} ORDER BY {pk} FOR UPDATE", chunk)
+            except OperationalError as error:
+                if not self.waited_too_long(error):
+                    raise
+                free = {row[0] for row in self.rows(f"{select} FOR UPDATE SKIP LOCKED", chunk)}
+                busy += [row[0] for row in self.rows(select, chunk) if row[0] not in free]
+        return busy
+
+    def defer_constraints(self) -> None:
+        self.execute("SET CONSTRAINTS ALL DEFERRED")
+
+    def check_constraints(self) -> None:
+        self.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+    def dangling(self, error: Exception) -> bool:
+        return getattr(error.__cause__, "sqlstate", None) == "23503"
+
+    def waited_too_long(self, error: Exception) -> bool:
+        # lock_not_available, deadlock_detected, serialization_failure
+        return getattr(error.__cause__, "sqlstate", None) in ("55P03", "40P01", "40001")

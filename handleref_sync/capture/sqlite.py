@@ -18,6 +18,8 @@ class SQLite(Vendor):
         # COLLATE BINARY: a NOCASE column would call 'bob' and 'BOB' the same, and the change would be lost.
         differs = " OR ".join(f"OLD.{q(c)} IS NOT NEW.{q(c)} COLLATE BINARY" for c in columns) or "0"
         moved = f"OLD.{pk} IS NOT NEW.{pk} COLLATE BINARY"
+        if model.identity == "ends":
+            moved = f"{moved} OR {differs}"  # a membership with other ends is another record
 
         def note(op: str, row: str, where: str = "") -> str:
             return (
@@ -71,6 +73,32 @@ class SQLite(Vendor):
         yield
         self.execute(f"DELETE FROM {APPLYING}")
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        # Where transactions are IMMEDIATE, a mere reader would wait for the write lock, and hold it.
+        mode = self.connection.transaction_mode
+        self.connection.transaction_mode = "DEFERRED"
+        try:
+            with super().snapshot():
+                yield
+        finally:
+            self.connection.transaction_mode = mode
+
     def updated_timestamp(self, column: str) -> str:
         ms = f"CAST((julianday({column}) - 2440587.5) * 86400000.0 + 0.5 AS INTEGER)"
         return f"max(0, min(coalesce({ms}, 0) << 16, {self.now_sql}))"
+
+    def allocate_pks(self, table: str, pk_column: str, count: int) -> list[int]:
+        # The write lock is ours, so nobody else can take them. An insert with a pk moves AUTOINCREMENT's own mark.
+        highest = self.rows(f"SELECT coalesce(max({self.quote(pk_column)}), 0) FROM {self.quote(table)}")[0][0]
+        if self.rows("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'"):
+            mark = self.rows("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = %s", [table])[0][0]
+            highest = max(highest, mark)
+        return list(range(highest + 1, highest + 1 + count))
+
+    def deletes_alone(self, table: str) -> bool:
+        return not self.rows(
+            "SELECT 1 FROM sqlite_master m, pragma_foreign_key_list(m.name) f WHERE m.type = 'table' "
+            "AND lower(f.\"table\") = lower(%s) AND f.on_delete NOT IN ('NO ACTION', 'RESTRICT')",
+            [table],
+        )

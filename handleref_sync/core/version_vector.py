@@ -41,8 +41,12 @@ class VersionVector(Mapping[str, int]):
 
     @classmethod
     def of(cls, dot: Dot) -> VersionVector:
-        """The history of a record that was written once."""
-        return cls({dot.node: dot.counter})
+        """The history of a record that was written once. Raises ValueError for a counter below 1."""
+        if dot.counter < 1:
+            raise ValueError(f"not the counter of a write: {dot.counter}")
+        vector = cls.__new__(cls)  # not by __init__, whose checks cost more than all else: pages have thousands
+        vector._counters = {dot.node: dot.counter}
+        return vector
 
     def __getitem__(self, node: str) -> int:
         return self._counters[node]

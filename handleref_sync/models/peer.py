@@ -24,8 +24,8 @@ class Peer(models.Model):
     given_sequence = models.BigIntegerField(default=0)
     given_token = models.CharField(max_length=40, blank=True)
     given_scope = models.CharField(max_length=40, blank=True)
+    known = models.TextField(blank=True, help_text="its version vector when it was last met")
     lag_pull = models.BigIntegerField(null=True, blank=True)
-    lag_push = models.BigIntegerField(null=True, blank=True)
     lease = models.CharField(max_length=200, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
 

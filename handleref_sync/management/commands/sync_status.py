@@ -1,0 +1,47 @@
+"""This node and its peers at a glance."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from rich.table import Table
+
+from handleref_sync.management.base import SyncCommand
+from handleref_sync.models import Parked
+from handleref_sync.status import status
+
+
+class Command(SyncCommand):
+    help = "Show this node, its vector, what lags at each peer and why, and what waits."
+
+    def arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+    def run(self, using: str, options: dict[str, Any]) -> None:
+        found = status(using)
+        if options["json"]:
+            self.print_json(found)
+            return
+        vector = ", ".join(f"{node}:{counter}" for node, counter in sorted(found["vector"].items())) or "empty"
+        self.stdout.write(f"node {found['incarnation']}, at sequence {found['sequence']}, vector {vector}")
+        if found["missing_triggers"]:
+            self.stdout.write(f"NOT CAPTURED: {', '.join(found['missing_triggers'])}; run manage.py migrate")
+        words = dict(Parked.Reason.choices)
+        parked = ", ".join(f"{n} {words.get(reason, reason)}" for reason, n in sorted(found["parked"].items()))
+        state = "settled" if found["settled"] else f"UNSETTLED ({parked})"
+        waiting = sum(found["parked"].values())
+        self.stdout.write(f"{found['dirty']} dirty, {waiting} parked, {found['conflicts']} open conflicts: {state}")
+        if not found["peers"]:
+            self.stdout.write("no peers yet: sync_invite here, or sync_join with what another node printed")
+            return
+        table = Table("peer", "last success", "to pull", "to push", "last error")
+        for peer in found["peers"]:
+            table.add_row(
+                peer["name"] + (" (passive)" if peer["passive"] else ""),
+                peer["last_success"] or "never",
+                "?" if peer["to_pull"] is None else str(peer["to_pull"]),
+                str(peer["to_push"]),
+                peer["last_error"] or "-",
+            )
+        self.console().print(table)

@@ -1,0 +1,1 @@
+"""Stamping, the feed, and the applier: from captured writes to changes and back."""

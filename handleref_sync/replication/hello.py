@@ -1,0 +1,173 @@
+"""The hello: who each side is, what it has incorporated, and where it stands in the other's feed.
+
+The invariant: neither side stamps a write before it has heard what the other has seen of it. A database that was
+restored from a backup would otherwise give a dot a second time.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from handleref_sync.conf import settings
+from handleref_sync.core.version_vector import VersionVector
+from handleref_sync.exceptions import ClockSkew, MalformedBody, SameNode, UnknownPeer, VersionMismatch
+from handleref_sync.models import LocalNode, Node, Peer
+from handleref_sync.replication.feed import Scope
+from handleref_sync.replication.ledger import Ledger, locked, now_ms
+from handleref_sync.replication.page import START, Cursor, vector_of
+
+PROTOCOLS = (1,)
+
+
+@dataclass(frozen=True)
+class Hello:
+    """What one side says of itself."""
+
+    node: str
+    protocols: tuple[int, ...]
+    seen: VersionVector
+    """The highest counters that it has met of the side it speaks to, by incarnation."""
+    vector: VersionVector
+    models: frozenset[str]
+    relay: bool
+    """Whether it takes from the other what third nodes wrote."""
+    clock: int
+    """Its wall clock, in milliseconds since 1970."""
+    cursor: Cursor
+    """Where it stands in the other's feed."""
+    cursor_scope: str
+    may_pull: bool = True
+    may_push: bool = True
+
+    def to_message(self) -> dict[str, Any]:
+        """The wire form."""
+        return {
+            "node": self.node,
+            "protocols": list(self.protocols),
+            "seen": dict(self.seen),
+            "vector": dict(self.vector),
+            "models": sorted(self.models),
+            "relay": self.relay,
+            "clock": self.clock,
+            "cursor": list(self.cursor),
+            "cursor_scope": self.cursor_scope,
+            "may_pull": self.may_pull,
+            "may_push": self.may_push,
+        }
+
+    @classmethod
+    def from_message(cls, message: Mapping[str, Any]) -> Hello:
+        """The inverse. Raises VersionMismatch before anything else, then MalformedBody."""
+        offered = message.get("protocols")
+        if not isinstance(offered, list) or not set(PROTOCOLS) & {p for p in offered if type(p) is int}:
+            raise VersionMismatch(
+                f"The other side speaks protocol {offered!r}, this one {list(PROTOCOLS)}.",
+                hint="Bring both nodes to the same version of handleref_sync.",
+            )
+        try:
+            sequence, token = message["cursor"]
+            return cls(
+                str(message["node"]),
+                tuple(offered),
+                vector_of(message["seen"]),
+                vector_of(message["vector"]),
+                frozenset(map(str, message["models"])),
+                bool(message["relay"]),
+                int(message["clock"]),
+                (int(sequence), str(token)),
+                str(message["cursor_scope"]),
+                bool(message.get("may_pull", True)),
+                bool(message.get("may_push", True)),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise MalformedBody(
+                f"The hello is not of the protocol's shape ({type(error).__name__}: {error}).",
+                hint="Bring both nodes to the same version of handleref_sync.",
+            ) from error
+
+
+def hello(using: str, peer: Peer) -> Hello:
+    """What this node says to `peer`. Stamps nothing."""
+    ledger = Ledger(using)
+    seen = {
+        name: counter
+        for name, counter in Node.objects.using(using).values_list("name", "seen")
+        if name.partition("~")[0] == peer.name
+    }
+    return Hello(
+        ledger.local.name,
+        PROTOCOLS,
+        VersionVector(seen),
+        ledger.vector(),
+        frozenset(ledger.models),
+        peer.relay,
+        now_ms(),
+        (peer.pull_sequence, peer.pull_token),
+        peer.pull_scope,
+        peer.can_pull,
+        peer.can_push,
+    )
+
+
+def meet(using: str, peer: Peer, theirs: Hello) -> bool:
+    """Check what the other side said; take a new incarnation where it proves that this database was restored.
+
+    Returns whether it did. Raises SameNode, UnknownPeer, ClockSkew.
+    """
+    local = LocalNode.objects.using(using).get()
+    if theirs.node == local.name:
+        raise SameNode(
+            f"Both nodes bear the ID {local.name!r}.",
+            hint="A node keeps its ID for life: set one of them up anew, with another HANDLEREF_SYNC['NODE'].",
+        )
+    if theirs.node != peer.name:
+        raise UnknownPeer(f"There answers {theirs.node!r}, not {peer.name!r}.", hint="Check the URL of the peer.")
+    here = now_ms()
+    if abs(theirs.clock - here) > settings.max_clock_skew * 1000:
+        raise ClockSkew(
+            f"The clocks are too far apart: {_moment(theirs.clock)} on {theirs.node}, {_moment(here)} on {local.name}"
+            f" (limit {settings.max_clock_skew:g} s).",
+            hint="Set the wrong one right, by NTP if you can, or raise MAX_CLOCK_SKEW.",
+        )
+    restored = _restored(using, theirs)
+    if peer.known != str(theirs.vector):
+        peer.known = str(theirs.vector)
+        peer.save(using=using, update_fields=["known"])
+    return restored
+
+
+def _restored(using: str, theirs: Hello) -> bool:
+    local = LocalNode.objects.using(using).select_related("incarnation").get()
+    if theirs.seen.get(local.incarnation.name, 0) <= local.sequence:
+        return False
+    with locked(using) as ledger:
+        local = ledger.local
+        if theirs.seen.get(local.incarnation.name, 0) <= local.sequence:
+            return False
+        # Random, not counted: a count would be restored with the backup, and so used twice.
+        name = f"{local.name}~{secrets.token_hex(4)}"
+        local.incarnation = Node.objects.using(using).create(name=name)
+        local.save(using=using, update_fields=["incarnation"])
+        return True
+
+
+def scope_of(mine: Hello, theirs: Hello, *, reader: Hello) -> tuple[Scope, bool]:
+    """What an exchange between two sides is about, and whether it is whole: all models, and both may relay."""
+    scope = Scope(mine.models & theirs.models, own_only=not reader.relay)
+    return scope, mine.models == theirs.models and mine.relay and theirs.relay
+
+
+def position(reader: Hello, scope: Scope) -> Cursor:
+    """The reader's cursor, if it belongs to this scope."""
+    return reader.cursor if reader.cursor_scope == scope.name() else START
+
+
+def _moment(milliseconds: int) -> str:
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"{milliseconds} ms since 1970"

@@ -1,0 +1,100 @@
+"""The passive side of a session: answers hello, pull and push. Knows no HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from handleref_sync.conf import settings
+from handleref_sync.exceptions import CursorMismatch, MalformedBody, NotPermitted
+from handleref_sync.models import Parked, Peer
+from handleref_sync.replication import feed
+from handleref_sync.replication.applier import apply_page, retry_parked
+from handleref_sync.replication.hello import Hello, hello, meet, position, scope_of
+from handleref_sync.replication.ledger import Ledger
+from handleref_sync.replication.page import START, from_message, to_message
+from handleref_sync.replication.stamping import stamp
+
+
+class Responder:
+    """Answers one peer, who has proved to be it. Messages are dicts, in and out."""
+
+    def __init__(self, using: str, peer: Peer) -> None:
+        self.using = using
+        self.peer = peer
+
+    def handle(self, action: str, message: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer. Raises a SyncError for whatever can't be done; nothing is changed then."""
+        answers = {"hello": self._hello, "pull": self._pull, "push": self._push}
+        if action not in answers:
+            raise MalformedBody(f"There is no action {action!r}.", hint="Use hello, pull or push.")
+        return answers[action](message)
+
+    def _hello(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        theirs = Hello.from_message(message)
+        meet(self.using, self.peer, theirs)
+        stamp(self.using)
+        # Here too, for a node that is only called has no round of its own at the end of which it could.
+        retry_parked(self.using, self.peer.name)
+        mine = hello(self.using, self.peer)
+        scope, _ = scope_of(mine, theirs, reader=theirs)
+        cursor = position(theirs, scope)
+        after = feed.resume(self.peer, cursor, scope)
+        ledger = Ledger(self.using)
+        nothing = mine.may_pull and (after == ledger.local.sequence or theirs.vector.covers(ledger.seen()))
+        answer = {**mine.to_message(), "nothing": nothing, "parked": Parked.objects.using(self.using).count()}
+        if message.get("count"):
+            answer["behind"] = 0 if nothing else feed.lag(self.using, after, theirs.vector, scope)
+        # Who has nothing that we lack will not push, and so will not tell how far behind we are.
+        self._met(success=False, **({"lag_pull": 0} if mine.vector.covers(theirs.vector) else {}))
+        return answer
+
+    def _pull(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        if not self.peer.can_pull:
+            raise NotPermitted(f"{self.peer.name} may not pull from here.", hint="Set its can_pull flag.")
+        theirs = Hello.from_message(message)
+        meet(self.using, self.peer, theirs)
+        mine = hello(self.using, self.peer)
+        scope, _ = scope_of(mine, theirs, reader=theirs)
+        page = feed.read_page(self.using, self.peer, position(theirs, scope), theirs.vector, scope)
+        if page.head:
+            self._met(success=True)
+        return {**to_message(page), "hello": mine.to_message()}
+
+    def _push(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        if not self.peer.can_push:
+            raise NotPermitted(f"{self.peer.name} may not push to here.", hint="Set its can_push flag.")
+        theirs = Hello.from_message(message["hello"]) if isinstance(message.get("hello"), dict) else None
+        if theirs is None:
+            raise MalformedBody("The pushed page has no hello.", hint="Bring both nodes to the same version.")
+        page = from_message(message, settings.max_rows)
+        meet(self.using, self.peer, theirs)
+        mine = hello(self.using, self.peer)
+        scope, whole = scope_of(mine, theirs, reader=mine)
+        answer = {"applied": 0, "conflicts": 0, "parked": 0, "cursor": list(page.cursor)}
+        standing = position(mine, scope)
+        if page.cursor == standing and standing != START:
+            return answer  # this very page is applied, and our answer was lost
+        after = message.get("after")
+        if after not in (list(standing), list(START)):
+            raise CursorMismatch(
+                "The pushed page does not continue where this node stands.", hint="Run sync_peer again."
+            )
+        outcome = apply_page(self.using, self.peer, page, whole=whole, scope=scope.name())
+        answer.update(applied=outcome.applied, conflicts=outcome.conflicts, parked=outcome.parked)
+        if page.head:
+            retry_parked(self.using, self.peer.name)
+        self._met(success=page.head, lag_pull=page.behind)
+        return answer
+
+    def _met(self, *, success: bool, **fields: Any) -> None:
+        """Note for the operator when this peer was last here, and when it last got to an end."""
+        now = timezone.now()
+        fields["last_attempt"] = now
+        if success:
+            fields.update(last_success=now, last_error="")
+        with transaction.atomic(using=self.using):
+            Peer.objects.using(self.using).filter(pk=self.peer.pk).update(**fields)

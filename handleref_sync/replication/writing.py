@@ -1,0 +1,288 @@
+"""Writing a set of plans to their tables, set-based: rows first, then deletions, children before their parents."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from handleref_sync.core.change import Record
+from handleref_sync.models import Parked
+from handleref_sync.registry import Replicated
+from handleref_sync.replication.content import Content, Unfit
+from handleref_sync.replication.ledger import StampRow
+from handleref_sync.replication.plan import Held, Plan, Planner
+from handleref_sync.replication.stamping import PARAMETERS, pk_text, stamp_rows
+
+Reason = Parked.Reason
+_MISSING = object()
+
+
+class Writer:
+    """Writes plans; those that can't be written now end in the planner's ``held``. Triggers must be silent."""
+
+    def __init__(self, planner: Planner, *, replace: bool = False) -> None:
+        self.planner = planner
+        self.ledger = planner.ledger
+        self.vendor = planner.ledger.vendor
+        self.replace = replace
+        """Take rows out and put them back instead of updating them one by one: unique values may change places."""
+        self.pks: dict[Record, str] = {}
+        """Of each record that has a new row: its primary key, as the ledger has it."""
+        self._located: dict[tuple[str, str], Any] = {}
+
+    def write(self, plans: list[Plan]) -> list[Plan]:
+        """Write what the decisions say; returns the plans that are carried out, in their order."""
+        upserts = [p for p in plans if p.decision.write and p.values is not None]
+        deletions = [p for p in plans if p.decision.write and p.values is None and p.live]
+        ready = self._resolvable(upserts, {p.change.record for p in deletions})
+        self._insert([(p, row) for p, row in ready if not p.live])
+        self._update([(p, row) for p, row in ready if p.live])
+        kept = self._delete(deletions)
+        done = {id(p) for p, _ in ready} | {id(p) for p in deletions if p.change.record not in kept}
+        tried = {id(p) for p in [*upserts, *deletions]}
+        return [p for p in plans if id(p) not in tried or id(p) in done]
+
+    # -- foreign keys -----------------------------------------------------------------------------------------
+
+    def _resolvable(self, plans: list[Plan], leaving: set[Record]) -> list[tuple[Plan, list[Any]]]:
+        """The plans whose parents are all here or come with them, each with its database values.
+
+        The greatest such set, so that cycles of new records resolve: start from all, and take away until it holds.
+        """
+        parents = {id(p): self._parents(p) for p in plans}
+        self._locate({parent for group in parents.values() for parent in group})
+        ready = plans
+        rows: dict[int, list[Any]] = {}
+        while True:
+            coming = {(p.change.record.model, p.change.record.key) for p in ready}
+            staying = []
+            for plan in ready:
+                lacking = next((x for x in parents[id(plan)] if not self._there(x, coming, leaving)), None)
+                if lacking is None:
+                    staying.append(plan)
+                else:
+                    deleted = self._located.get(lacking, _MISSING) is None or Record(*lacking) in leaving
+                    reason = Reason.PARENT_DELETED if deleted else Reason.PARENT_MISSING
+                    self._hold(plan, reason, f"needs {Record(*lacking)}", Record(*lacking))
+            self._give_pks(staying)
+            self._prepare(staying, rows)
+            fit = [plan for plan in staying if id(plan) in rows]
+            if len(fit) == len(ready):
+                return [(plan, rows[id(plan)]) for plan in fit]
+            coming_still = {id(plan) for plan in fit}
+            for plan in ready:
+                if not plan.live and id(plan) not in coming_still:
+                    self._located.pop(plan.change.record, None)  # it does not come: nobody may refer to it
+                    self.pks.pop(plan.change.record, None)
+            ready = fit
+
+    def _parents(self, plan: Plan) -> list[tuple[str, str]]:
+        content = self.planner.content(plan.change.record.model)
+        return content.parents(plan.change.fields, plan.values or ())
+
+    def _there(self, parent: tuple[str, str], coming: set[tuple[str, str]], leaving: set[Record]) -> bool:
+        located = self._located.get(parent, _MISSING)
+        return parent in coming or (
+            located is not _MISSING and located is not None and Record(*parent) not in leaving
+        )
+
+    def _locate(self, records: Iterable[tuple[str, str]]) -> None:
+        """Note the primary key of each record that is here: None for a tombstone, nothing for one never heard of."""
+        by_model: dict[str, list[str]] = defaultdict(list)
+        for label, key in records:
+            by_model[label].append(key)
+        for label, keys in by_model.items():
+            content = self.planner.content(label)
+            texts = {}
+            if content.model.identity == "pk":
+                for key in keys:
+                    try:
+                        texts[key] = content.pk_of_key(key)[1]
+                    except Unfit:
+                        continue  # nobody has such a record: it stays missing
+                keys = list(texts)
+            stamps = self.planner.stamps(content.model, keys, texts)
+            there = self._there_in_fact(content, stamps)
+            for key, stamp in stamps.items():
+                gone = stamp.deleted or stamp.pk_text not in there
+                self._located[label, key] = None if gone else content.model.pk.to_python(stamp.pk_text)
+
+    def _there_in_fact(self, content: Content, stamps: dict[str, StampRow]) -> set[str]:
+        """Primary keys of the rows that exist. What was deleted since it was stamped is stamped now.
+
+        SQLite checks foreign keys at COMMIT: a parent that only the ledger knows would cost the whole page.
+        """
+        model = content.model
+        texts = [str(s.pk_text) for s in stamps.values() if not s.deleted]
+        rows = model.model._base_manager.using(self.ledger.using).order_by()
+        there: set[str] = set()
+        for start in range(0, len(texts), PARAMETERS):
+            found = rows.filter(pk__in=texts[start : start + PARAMETERS]).values_list("pk", flat=True)
+            there.update(pk_text(model, pk, self.ledger) for pk in found)
+        gone = [text for text in texts if text not in there]
+        if gone:
+            stamp_rows(self.ledger, model, gone)
+        return there
+
+    def _give_pks(self, plans: list[Plan]) -> None:
+        """Primary keys for the rows that are to be inserted, so that children can refer to them already."""
+        lacking: dict[str, list[Record]] = defaultdict(list)
+        for plan in plans:
+            record = plan.change.record
+            if plan.live or record in self.pks:
+                continue
+            content = self.planner.content(record.model)
+            if content.model.identity == "pk":
+                self._located[record], self.pks[record] = content.pk_of_key(record.key)
+            else:
+                lacking[record.model].append(record)
+        for label, records in lacking.items():
+            model = self.ledger.models[label]
+            for record, pk in zip(
+                records, self.vendor.allocate_pks(model.table, model.pk_column, len(records)), strict=True
+            ):
+                self._located[record], self.pks[record] = pk, str(pk)
+
+    def _prepare(self, plans: list[Plan], rows: dict[int, list[Any]]) -> None:
+        """Add the database values of `plans` to `rows`; hold those whose values don't fit."""
+        groups: dict[tuple[str, tuple[str, ...]], list[Plan]] = defaultdict(list)
+        for plan in plans:
+            if id(plan) not in rows:
+                groups[plan.change.record.model, plan.change.fields].append(plan)
+        for (label, fields), group in groups.items():
+            content = self.planner.content(label)
+            values = [plan.values or () for plan in group]
+            for plan, row in zip(group, content.prepare_rows(fields, values, self._located), strict=True):
+                if isinstance(row, Unfit):
+                    self._hold(plan, Reason.INVALID, str(row))
+                else:
+                    rows[id(plan)] = row
+
+    def _hold(self, plan: Plan, reason: Reason, detail: str, waits_for: Record | None = None) -> None:
+        self.planner.held.append(Held(plan.change, reason, detail, waits_for))
+
+    # -- rows -------------------------------------------------------------------------------------------------
+
+    def _groups(self, ready: list[tuple[Plan, list[Any]]]) -> Iterable[tuple[Content, list[str], list[Any]]]:
+        groups: dict[tuple[str, tuple[str, ...]], list[Any]] = defaultdict(list)
+        for plan, row in ready:
+            groups[plan.change.record.model, plan.change.fields].append((plan, row))
+        for (label, fields), items in groups.items():
+            content = self.planner.content(label)
+            yield content, [content.columns[name].column for name in fields], items
+
+    def _insert(self, ready: list[tuple[Plan, list[Any]]]) -> None:
+        for content, columns, items in self._groups(ready):
+            model = content.model
+            rest, default = content.defaults(items[0][0].change.fields)
+            rows = [[self._db_pk(model, self.pks[p.change.record]), *row, *default()] for p, row in items]
+            self.vendor.insert_rows(model.table, [model.pk_column, *columns, *rest], rows)
+
+    def _update(self, ready: list[tuple[Plan, list[Any]]]) -> None:
+        for content, columns, items in self._groups(ready):
+            if not columns:
+                continue
+            model = content.model
+            if self.replace and self.vendor.deletes_alone(model.table):
+                self._replace(content, columns, items)
+                continue
+            rows = [[*row, self._db_pk(model, str(p.local.pk_text))] for p, row in items]
+            if self.vendor.update_rows(model.table, model.pk_column, columns, rows) != len(rows):
+                self._insert_vanished(content, columns, items)
+
+    def _replace(self, content: Content, columns: list[str], items: list[Any]) -> None:
+        """Update rows by taking all of them out first. Foreign keys to them are checked when they are back."""
+        model, vendor = content.model, self.vendor
+        every = [
+            str(field.column)
+            for field in model.model._meta.local_concrete_fields
+            if not field.primary_key and not getattr(field, "generated", False)
+        ]
+        changed = {str(p.local.pk_text): dict(zip(columns, row, strict=True)) for p, row in items}
+        pks = [self._db_pk(model, text) for text in changed]
+        old = vendor.select_rows(model.table, model.pk_column, [model.pk_column, *every], pks)
+        vendor.delete_rows(model.table, model.pk_column, pks)
+        rows = []
+        for pk, *values in old:
+            merged = {
+                **dict(zip(every, values, strict=True)),
+                **changed[pk_text(model, model.pk.to_python(pk), self.ledger)],
+            }
+            rows.append([pk, *merged.values()])
+        vendor.insert_rows(model.table, [model.pk_column, *every], rows)
+
+    def _insert_vanished(self, content: Content, columns: list[str], items: list[Any]) -> None:
+        """Rows that a stamp calls live and that are not there: gone by a write that no trigger saw."""
+        model = content.model
+        wanted = [str(p.local.pk_text) for p, _ in items]
+        rows = model.model._base_manager.using(self.ledger.using)
+        there: set[str] = set()
+        for start in range(0, len(wanted), PARAMETERS):
+            found = rows.filter(pk__in=wanted[start : start + PARAMETERS]).values_list("pk", flat=True)
+            there.update(pk_text(model, pk, self.ledger) for pk in found)
+        rest, default = content.defaults(items[0][0].change.fields)
+        lacking = [
+            [self._db_pk(model, str(p.local.pk_text)), *row, *default()]
+            for p, row in items
+            if p.local.pk_text not in there
+        ]
+        self.vendor.insert_rows(model.table, [model.pk_column, *columns, *rest], lacking)
+
+    def _delete(self, plans: list[Plan]) -> set[Record]:
+        """Delete rows, children first; returns the records that others still refer to."""
+        kept: set[Record] = set()
+        by_model: dict[str, list[Plan]] = defaultdict(list)
+        for plan in plans:
+            by_model[plan.change.record.model].append(plan)
+        for label in children_first(self.ledger.models, by_model):
+            model = self.ledger.models[label]
+            pks = {str(p.local.pk_text): p for p in by_model[label] if p.local is not None}
+            for text, child in self._referenced(model, list(pks)).items():
+                plan = pks.pop(text)
+                kept.add(plan.change.record)
+                self._hold(plan, Reason.STILL_REFERENCED, f"{child} still refers to it")
+            self.vendor.delete_rows(model.table, model.pk_column, [self._db_pk(model, text) for text in pks])
+        return kept
+
+    def _referenced(self, model: Replicated, texts: list[str]) -> dict[str, str]:
+        """Of these rows, the ones that rows of any model refer to, apart from each other."""
+        found: dict[str, str] = {}
+        for relation in model.model._meta.get_fields(include_hidden=True):
+            if not (
+                relation.auto_created and not relation.concrete and (relation.one_to_many or relation.one_to_one)
+            ):
+                continue
+            field: Any = relation.field  # type: ignore[union-attr]
+            if not field.concrete or not getattr(field, "db_constraint", False):
+                continue
+            child = relation.related_model
+            rows = child._base_manager.using(self.ledger.using)  # type: ignore[union-attr]
+            for start in range(0, len(texts), PARAMETERS):
+                chunk = texts[start : start + PARAMETERS]
+                for pk, parent in rows.filter(**{f"{field.name}__in": chunk}).values_list("pk", field.attname):
+                    text = pk_text(model, parent, self.ledger)
+                    if child is not model.model or pk_text(model, pk, self.ledger) not in texts:
+                        found[text] = f"{child._meta.label} {pk}"  # type: ignore[union-attr]
+        return found
+
+    def _db_pk(self, model: Replicated, text: str) -> Any:
+        return model.pk.get_db_prep_value(model.pk.to_python(text), self.vendor.connection)
+
+
+def children_first(models: dict[str, Replicated], labels: Iterable[str]) -> list[str]:
+    """`labels` in an order in which no model comes before one that refers to it; cycles are cut anywhere."""
+    wanted, done, order = set(labels), set[str](), list[str]()
+
+    def visit(label: str) -> None:
+        if label in done:
+            return
+        done.add(label)
+        for column in models[label].columns:
+            if column.target in models:
+                visit(str(column.target))
+        order.append(label)
+
+    for label in sorted(wanted):
+        visit(label)
+    return [label for label in reversed(order) if label in wanted]

@@ -1,0 +1,263 @@
+"""One round of synchronisation with one peer, over any transport: hello, then pull, then push."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any, Protocol
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from handleref_sync.conf import settings
+from handleref_sync.exceptions import NotPermitted, SyncError, SyncInProgress
+from handleref_sync.models import Parked, Peer
+from handleref_sync.replication import feed
+from handleref_sync.replication.applier import apply_page, retry_parked
+from handleref_sync.replication.hello import Hello, hello, meet, position, scope_of
+from handleref_sync.replication.ledger import Ledger
+from handleref_sync.replication.page import START, Cursor, from_message, to_message
+from handleref_sync.replication.stamping import stamp
+
+LEASE = timedelta(minutes=10)
+
+
+class Transport(Protocol):
+    """How a session reaches the other side."""
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes of all requests' bodies, as they went over the wire."""
+        ...  # pragma: no cover - a protocol has no body
+
+    @property
+    def bytes_received(self) -> int:
+        """Bytes of all responses' bodies, likewise."""
+        ...  # pragma: no cover - a protocol has no body
+
+    def call(self, action: str, message: dict[str, Any]) -> dict[str, Any]:
+        """The peer's answer. Raises PeerUnreachable, PeerRefused, or another SyncError."""
+        ...  # pragma: no cover - a protocol has no body
+
+
+Progress = Callable[[str, int, int], None]
+"""Called with the phase (``pull`` or ``push``), changes done, and about how many are still to come."""
+
+
+@dataclass
+class Report:
+    """What a round did. `error` is one sentence, and empty where the round went to its end."""
+
+    peer: str
+    pulled: int = 0
+    pushed: int = 0
+    conflicts: int = 0
+    parked: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    to_pull: int | None = None
+    to_push: int | None = None
+    settled: bool = True
+    notes: tuple[str, ...] = ()
+    error: str = ""
+    reason: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return asdict(self)
+
+
+def sync(
+    using: str,
+    peer: Peer,
+    transport: Transport,
+    *,
+    pull: bool = True,
+    push: bool = True,
+    dry_run: bool = False,
+    progress: Progress = lambda phase, done, behind: None,
+) -> Report:
+    """Synchronise with `peer`. Raises SyncInProgress where another process is at it; other errors are reported.
+
+    What was transferred before an error stays, and the next round goes on from there.
+    """
+    report = Report(peer.name)
+    started = time.perf_counter()
+    with _lease(using, peer) as renew:
+
+        def told(phase: str, done: int, behind: int) -> None:
+            renew()  # a first pull over a thin link may take longer than a lease
+            progress(phase, done, behind)
+
+        try:
+            _Round(using, peer, transport, report, told).run(pull, push, dry_run)
+        except SyncError as error:
+            report.error, report.reason = error.sentence(), error.reason
+        report.bytes = transport.bytes_sent + transport.bytes_received
+        report.seconds = round(time.perf_counter() - started, 3)
+        report.settled = not Parked.objects.using(using).exists()
+        now = timezone.now()
+        fields: dict[str, Any] = {"last_attempt": now, "last_error": report.error}
+        if not report.error and not dry_run:
+            fields["last_success"] = now
+        if report.to_pull is not None:
+            fields["lag_pull"] = report.to_pull
+        Peer.objects.using(using).filter(pk=peer.pk).update(**fields)
+    return report
+
+
+class _Round:
+    def __init__(self, using: str, peer: Peer, transport: Transport, report: Report, progress: Progress) -> None:
+        self.using = using
+        self.peer = peer
+        self.transport = transport
+        self.report = report
+        self.progress = progress
+
+    def run(self, pull: bool, push: bool, dry_run: bool) -> None:
+        message = hello(self.using, self.peer).to_message()
+        answer = self.transport.call("hello", {**message, "count": dry_run})
+        theirs = Hello.from_message(answer)
+        if meet(self.using, self.peer, theirs):
+            self._note("this database was restored from a backup: it goes on as a new incarnation")
+        self._note_models(hello(self.using, self.peer), theirs)
+        if answer.get("parked"):
+            self._note(f"{self.peer.name} is unsettled, with {answer['parked']} parked")
+        if dry_run:
+            self._count(theirs, answer)
+            return
+        stamp(self.using)
+        if pull and self._allowed(self.peer.can_push, "pulled from", "can_push"):
+            self._permit(theirs.may_pull, "pull from")
+            if not answer.get("nothing"):
+                self._pull()
+            self.report.to_pull = 0
+        if push and self._allowed(self.peer.can_pull, "pushed to", "can_pull"):
+            self._permit(theirs.may_push, "push to")
+            self._push(theirs)
+            self.report.to_push = 0
+        outcome = retry_parked(self.using, self.peer.name)
+        self.report.conflicts += outcome.conflicts
+
+    def _allowed(self, flag: bool, what: str, name: str) -> bool:
+        """Our own flags bind us as well: what a peer may not take from us, we don't bring it either."""
+        if not flag:
+            self._note(f"nothing is {what} it: its flag {name} is off here")
+        return flag
+
+    def _note(self, text: str) -> None:
+        self.report.notes = (*self.report.notes, text)
+
+    def _note_models(self, mine: Hello, theirs: Hello) -> None:
+        for here, there, whose in (
+            (theirs.models, mine.models, mine.node),
+            (mine.models, theirs.models, theirs.node),
+        ):
+            if here - there:
+                self._note(f"{whose} does not replicate {', '.join(sorted(here - there))}")
+
+    def _permit(self, allowed: bool, what: str) -> None:
+        if not allowed:
+            raise NotPermitted(
+                f"{self.peer.name} does not let this node {what} it.", hint="Set the flag of this peer there."
+            )
+
+    def _count(self, theirs: Hello, answer: dict[str, Any]) -> None:
+        mine = hello(self.using, self.peer)
+        scope, _ = scope_of(mine, theirs, reader=theirs)
+        after = feed.resume(self.peer, position(theirs, scope), scope)
+        self.report.to_pull = int(answer.get("behind", 0))
+        self.report.to_push = feed.lag(self.using, after, theirs.vector, scope)
+
+    def _pull(self) -> None:
+        while True:
+            mine = hello(self.using, self.peer)
+            answer = self.transport.call("pull", mine.to_message())
+            page = from_message(answer, settings.max_rows)
+            theirs = Hello.from_message(answer["hello"])
+            scope, whole = scope_of(mine, theirs, reader=mine)
+            outcome = apply_page(self.using, self.peer, page, whole=whole, scope=scope.name())
+            self.report.pulled += outcome.applied
+            self.report.conflicts += outcome.conflicts
+            self.report.parked += outcome.parked
+            self.report.to_pull = page.behind
+            self.progress("pull", self.report.pulled, page.behind)
+            if page.head:
+                return
+
+    def _push(self, theirs: Hello) -> None:
+        mine = hello(self.using, self.peer)
+        scope, _ = scope_of(mine, theirs, reader=theirs)
+        cursor = position(theirs, scope)
+        while True:
+            stamp(self.using)
+            ledger = Ledger(self.using)
+            after = feed.resume(self.peer, cursor, scope)
+            if after == ledger.local.sequence or theirs.vector.covers(ledger.seen()):
+                return
+            page = feed.read_page(self.using, self.peer, cursor, theirs.vector, scope)
+            standing: Cursor = cursor if after else START
+            message = {
+                **to_message(page),
+                "after": list(standing),
+                "hello": hello(self.using, self.peer).to_message(),
+            }
+            answer = self.transport.call("push", message)
+            self.report.pushed += int(answer["applied"])
+            self.report.conflicts += int(answer["conflicts"])
+            self.report.to_push = page.behind
+            self.progress("push", self.report.pushed, page.behind)
+            cursor = page.cursor
+            if page.head:
+                return
+
+
+@contextmanager
+def _lease(using: str, peer: Peer) -> Iterator[Callable[[], None]]:
+    """Be the only one to sync with `peer`; gives what prolongs it.
+
+    A lease of a process that died on this machine is taken over at once.
+    """
+    mine = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    now = timezone.now()
+    held = Peer.objects.using(using).filter(pk=peer.pk).values_list("lease", flat=True).get()
+    free = Q(lease="") | Q(lease_until__lt=now)
+    if held and _dead(held):
+        free |= Q(lease=held)
+    with transaction.atomic(using=using):
+        taken = Peer.objects.using(using).filter(free, pk=peer.pk).update(lease=mine, lease_until=now + LEASE)
+    if not taken:
+        raise SyncInProgress(
+            f"Another process is syncing with {peer.name} now.", hint="Wait for it, or look for a process that hangs."
+        )
+    peer.refresh_from_db(using=using)
+    held_by_us = Peer.objects.using(using).filter(pk=peer.pk, lease=mine)
+
+    def renew() -> None:
+        held_by_us.update(lease_until=timezone.now() + LEASE)
+
+    try:
+        yield renew
+    finally:
+        held_by_us.update(lease="", lease_until=None)
+
+
+def _dead(lease: str) -> bool:
+    host, _, rest = lease.partition(":")
+    pid = rest.partition(":")[0]
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

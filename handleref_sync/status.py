@@ -1,0 +1,55 @@
+"""What an operator wants to see at a glance: this node, its peers, what lags, what waits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from handleref_sync.capture import install
+from handleref_sync.core.version_vector import VersionVector
+from handleref_sync.models import Capture, Conflict, Parked, Peer
+from handleref_sync.replication import feed
+from handleref_sync.replication.ledger import Ledger
+
+
+def status(using: str) -> dict[str, Any]:
+    """The node at alias `using`, ready for JSON. Stamps nothing. Raises NotInstalled."""
+    ledger = Ledger(using)
+    parked: dict[str, int] = {}
+    for reason in Parked.objects.using(using).values_list("reason", flat=True):
+        parked[reason] = parked.get(reason, 0) + 1
+    return {
+        "node": ledger.local.name,
+        "incarnation": ledger.local.incarnation.name,
+        "sequence": ledger.local.sequence,
+        "vector": dict(ledger.vector()),
+        "models": sorted(ledger.models),
+        "missing_triggers": install.missing(using),
+        "dirty": Capture.objects.using(using).values("model", "pk_text").distinct().count(),
+        "conflicts": Conflict.objects.using(using).filter(restored=False, dismissed=False).count(),
+        "parked": parked,
+        "settled": not parked,
+        "peers": [_peer(using, ledger, peer) for peer in Peer.objects.using(using).order_by("name")],
+    }
+
+
+def _peer(using: str, ledger: Ledger, peer: Peer) -> dict[str, Any]:
+    scope = feed.Scope(frozenset(ledger.models))
+    # What the peer got from us it may since have passed on; only it knows, so this is an upper bound until it is met.
+    after = peer.given_sequence if peer.given_scope == scope.name() else 0
+    return {
+        "name": peer.name,
+        "url": peer.url,
+        "passive": not peer.url,
+        "can_pull": peer.can_pull,
+        "can_push": peer.can_push,
+        "relay": peer.relay,
+        "last_attempt": _moment(peer.last_attempt),
+        "last_success": _moment(peer.last_success),
+        "last_error": peer.last_error,
+        "to_pull": peer.lag_pull,
+        "to_push": feed.lag(using, after, VersionVector.parse(peer.known), scope),
+    }
+
+
+def _moment(value: Any) -> str | None:
+    return value.isoformat(timespec="seconds") if value else None

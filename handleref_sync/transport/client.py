@@ -1,0 +1,272 @@
+"""The calling side of HTTP: one pooled connection, bounded retries, signed both ways.
+
+The answer is read in a stream and judged before memory is spent on it: first the headers' signature, then the limit,
+then the digest, and only then is it decompressed and parsed.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import requests
+import urllib3.exceptions
+
+from handleref_sync import wire
+from handleref_sync.conf import settings
+from handleref_sync.exceptions import BadSignature, PeerRefused, PeerUnreachable, SyncError, TooLarge
+from handleref_sync.models import Peer
+from handleref_sync.transport import auth
+
+CONNECT_TIMEOUT = 10.0
+"""Seconds in which a connection has to stand."""
+ERROR_BYTES = 64 * 1024
+"""Bytes that an error, or any other answer whose sender isn't proved, may have."""
+CHUNK = 64 * 1024
+BACKOFF, LONGEST = 0.5, 30.0
+"""Seconds before the first retry, doubled each time, and the most that they become; half of it is chance."""
+TRANSIENT = frozenset({502, 503, 504})
+BEFORE_PROOF = frozenset(
+    ("unknown-peer", "bad-signature", "same-node", "protocol", "malformed", "too-large", "not-installed", "internal")
+)
+"""Reasons that a server gives before it knows whom it talks to; no other one is believed without a signature."""
+
+T = TypeVar("T")
+
+
+class Transient(Exception):
+    """What is worth another try; `error` is raised when there are no more."""
+
+    def __init__(self, error: SyncError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+class Answer:
+    """A response whose body isn't read yet."""
+
+    def __init__(self, caller: Caller, response: requests.Response, request: auth.Request) -> None:
+        self._caller, self._response, self.name = caller, response, caller.name
+        self.head = auth.Response(response.status_code, response.headers, request)
+
+    def read(self, limit: int) -> bytes:
+        """The body as it travelled. Raises TooLarge over `limit` bytes, and Transient if the connection breaks."""
+        announced = self.head.headers.get("Content-Length", "")
+        body = bytearray()
+        try:
+            while max(len(body), int(announced[:20]) if announced.isdecimal() else 0) <= limit:
+                # decode_content=False: to decompress is our part, with a limit of its own.
+                part = self._response.raw.read(CHUNK, decode_content=False)
+                if not part:
+                    return bytes(body)
+                body += part
+                self._caller.bytes_received += len(part)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise Transient(self._caller.unreachable(_why(error))) from error
+        raise TooLarge(
+            f"The answer of {self.name} is over the limit of {limit} bytes.",
+            hint="Lower PAGE_ROWS on its side, or raise MAX_BODY on this one.",
+        )
+
+
+class Caller:
+    """A pooled connection to one URL: retries, timeouts and sentences, but no notion of who is there."""
+
+    def __init__(self, name: str, url: str, sleep: Callable[[float], object] = time.sleep) -> None:
+        self.name, self.url = name, url.rstrip("/")
+        self.bytes_sent = self.bytes_received = 0
+        self._sleep = sleep
+        self._session = requests.Session()
+
+    def retrying(self, once: Callable[[], T]) -> T:
+        """The result of `once`, which is called again (``RETRIES`` times at most) while it raises Transient."""
+        for attempt in range(settings.retries + 1):
+            try:
+                return once()
+            except Transient as failure:
+                if attempt >= settings.retries:
+                    raise failure.error from failure.__cause__
+                self._sleep(min(LONGEST, BACKOFF * 2**attempt) * (0.5 + random.random() / 2))
+        raise AssertionError("RETRIES is negative")
+
+    @contextmanager
+    def post(self, action: str, body: bytes, encoding: str, sign: Callable[[auth.Request], None]) -> Iterator[Answer]:
+        """POST once; `sign` adds the signature to the headers. Raises Transient, or PeerUnreachable for good."""
+        if len(body) > settings.max_body:
+            raise TooLarge(
+                f"A message for {self.name} has {len(body)} bytes, over the limit of {settings.max_body}.",
+                hint="Lower PAGE_ROWS, or raise MAX_BODY on both sides.",
+            )
+        headers = {
+            "Content-Type": auth.CONTENT_TYPE,
+            "Content-Encoding": encoding,
+            "Accept": auth.CONTENT_TYPE,
+            "Accept-Encoding": ", ".join(wire.encodings()),
+        }
+        try:
+            url = str(requests.Request("POST", f"{self.url}/v1/{action}/").prepare().url)
+            request = auth.Request("POST", url, headers)
+            sign(request)
+            response = self._session.post(
+                url,
+                data=body,
+                headers=headers,
+                timeout=(CONNECT_TIMEOUT, settings.timeout),
+                stream=True,
+                allow_redirects=False,
+            )
+        except (requests.exceptions.InvalidSchema, requests.exceptions.SSLError) as error:
+            raise self.unreachable(_why(error)) from error
+        except requests.exceptions.RequestException as error:
+            if isinstance(error, ValueError):  # what `requests` raises for a URL that is none
+                raise self.unreachable("that is not a URL") from error
+            raise Transient(self.unreachable(_why(error))) from error
+        self.bytes_sent += len(body)
+        try:
+            self._check_kind(response)
+            yield Answer(self, response, request)
+        finally:
+            response.close()  # after a whole body this only gives the connection back
+
+    def unreachable(self, why: str) -> PeerUnreachable:
+        """One sentence, without the innards of the HTTP library."""
+        return PeerUnreachable(
+            f"{self.name} cannot be reached at {self.url}: {why}.",
+            hint="Check that it runs, and that this is its URL; then sync again: it goes on where it stopped.",
+        )
+
+    def close(self) -> None:
+        """Close the pool."""
+        self._session.close()
+
+    def _check_kind(self, response: requests.Response) -> None:
+        status, kind = response.status_code, response.headers.get("Content-Type", "").partition(";")[0].strip()
+        if 300 <= status < 400:
+            there = printable(response.headers.get("Location", "nowhere"), 200)
+            raise PeerUnreachable(
+                f"{self.url} redirects to {there}, and a signed request is not passed on.",
+                hint=f"Set the URL of {self.name} to where it ends.",
+            )
+        if kind.lower() == auth.CONTENT_TYPE:
+            return
+        if status in TRANSIENT:
+            raise Transient(self.unreachable(f"what stands before it answers HTTP {status}"))
+        raise PeerUnreachable(
+            f"{self.url} leads to something that is not handleref_sync"
+            f" (HTTP {status}, {printable(kind, 60) or 'no content type'}).",
+            hint=f"Set the URL of {self.name} to where its project includes handleref_sync.urls.",
+        )
+
+
+class HttpTransport:
+    """Calls the node `peer` in the name of the node in the database `using`."""
+
+    def __init__(self, using: str, peer: Peer, *, sleep: Callable[[float], object] = time.sleep) -> None:
+        self.peer = peer
+        self._me = auth.identity(using)
+        self._caller = Caller(peer.name, peer.url, sleep)
+        self._encoding = "gzip"
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes of the bodies that went out, retries included."""
+        return self._caller.bytes_sent
+
+    @property
+    def bytes_received(self) -> int:
+        """Bytes of the bodies that came in."""
+        return self._caller.bytes_received
+
+    def call(self, action: str, message: dict[str, Any]) -> dict[str, Any]:
+        """The peer's answer to `message`; `action` is hello, pull or push.
+
+        Raises PeerUnreachable when the retries are used up, PeerRefused for an error of the peer's own,
+        BadSignature for an answer that isn't its, and MalformedBody or TooLarge for one that can't be read.
+        """
+        if not self.peer.url:
+            raise PeerUnreachable(
+                f"{self.peer.name} has no URL.", hint="It is passive: run the sync on its side, or give it a URL."
+            )
+        encoding = self._encoding
+        body = wire.compress(wire.pack(message), encoding)
+
+        def sign(request: auth.Request) -> None:
+            auth.sign_request(self._me, request, body, self.peer.name)
+
+        def once() -> dict[str, Any]:
+            with self._caller.post(action, body, encoding, sign) as answer:
+                return self._read(answer)
+
+        return self._caller.retrying(once)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._caller.close()
+
+    def _read(self, answer: Answer) -> dict[str, Any]:
+        head, name = answer.head, self.peer.name
+        if "Signature" not in head.headers:
+            if head.status_code == 200:
+                raise BadSignature(
+                    f"The answer of {name} is not signed.",
+                    hint="Something between the two nodes made it; look there.",
+                )
+            error = refused(name, head, answer.read(ERROR_BYTES), signed=False)
+            raise Transient(error) if head.status_code in TRANSIENT else error
+        result = auth.verify_with_key(head, name, bytes(self.peer.public_key))
+        body = answer.read(settings.max_body)
+        auth.verify_body(head, result, body)
+        if head.status_code != 200:
+            raise refused(name, head, body, signed=True)
+        self._encoding = wire.choose(head.headers.get("Accept-Encoding", ""))
+        return opened(head, body, settings.max_plain)
+
+
+def opened(message: auth.Request | auth.Response, body: bytes, limit: int) -> dict[str, Any]:
+    """The map in `body`, which may have `limit` bytes after decompression. Raises MalformedBody or TooLarge."""
+    return wire.unpack_message(wire.decompress(body, message.headers.get("Content-Encoding", ""), limit))
+
+
+def refused(name: str, head: auth.Response, body: bytes, *, signed: bool) -> PeerRefused:
+    """The error in `body`. One that isn't signed is only text for a person: anybody may have written it."""
+    try:
+        error = opened(head, body, 16 * ERROR_BYTES)
+    except SyncError:
+        error = {}
+    reason = printable(error.get("reason"), 60) or "refused"
+    text = printable(error.get("message"), 1000) or f"{name} answers HTTP {head.status_code} without a reason."
+    if not signed:
+        text = f"{text} (This answer is not signed.)"
+        reason = reason if reason in BEFORE_PROOF else "refused"
+    return PeerRefused(text, hint=printable(error.get("hint"), 1000), reason=reason, status=head.status_code)
+
+
+def printable(value: object, length: int) -> str:
+    """Text of somebody else's, such that it can neither flood a terminal nor command it."""
+    text = value[:length] if isinstance(value, str) else ""
+    return "".join(character if character.isprintable() else " " for character in text).strip()
+
+
+def _why(error: BaseException | None) -> str:
+    """What went wrong, from the exceptions that lie in each other."""
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        inner = getattr(error, "reason", None) or next((a for a in error.args if isinstance(a, BaseException)), None)
+        error = inner if isinstance(inner, BaseException) else error.__cause__ or error.__context__
+    for kind, why in (
+        (urllib3.exceptions.NameResolutionError, "no such host is known"),
+        (ConnectionRefusedError, "nothing listens there"),
+        ((requests.exceptions.SSLError, urllib3.exceptions.SSLError), "its TLS certificate is not accepted"),
+        (requests.exceptions.InvalidSchema, "that is not an http or https URL"),
+        ((requests.exceptions.ProxyError, urllib3.exceptions.ProxyError), "the proxy in between refuses"),
+        (urllib3.exceptions.NewConnectionError, "no connection can be made"),
+        (urllib3.exceptions.ConnectTimeoutError, f"no connection within {CONNECT_TIMEOUT:g} s"),
+        ((requests.exceptions.Timeout, urllib3.exceptions.TimeoutError), f"no answer within {settings.timeout:g} s"),
+    ):
+        if any(isinstance(each, kind) for each in chain):
+            return why
+    return "the connection broke"

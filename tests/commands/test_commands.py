@@ -1,0 +1,166 @@
+"""What an operator types, and what comes back."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connections
+from django.utils import timezone
+
+from handleref_sync.capture import install
+from handleref_sync.capture.base import vendor_for
+from handleref_sync.models import Conflict, Invite, Parked, Peer
+from handleref_sync.registry import replicated
+from tests.nodes.network import tick
+from tests.testapp.models import Airport, Country, Item
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "second"])
+A, B = "default", "second"
+
+
+def refused(manage, *arguments):
+    """The one sentence with which a command ends."""
+    with pytest.raises(CommandError) as caught:
+        manage(*arguments)
+    sentence = str(caught.value)
+    assert "\n" not in sentence and "Traceback" not in sentence
+    return sentence
+
+
+def test_pairing_then_syncing(joined, manage):
+    Country.objects.using(A).create(code="fr", name="France")
+    Country.objects.using(B).create(code="de", name="Germany")
+    line = manage("b", "sync_peer", "a")
+    assert line.startswith("a: pulled 1, pushed 1, conflicts 0, parked 0, ") and line.endswith(" s")
+    assert Country.objects.using(A).count() == Country.objects.using(B).count() == 2
+    assert manage("b", "sync_peer").startswith("a: pulled 0, pushed 0")
+
+
+def test_one_way(joined, manage):
+    Country.objects.using(A).create(code="fr", name="France")
+    Country.objects.using(B).create(code="de", name="Germany")
+    assert "pulled 0, pushed 1" in manage("b", "sync_peer", "--push")
+    assert "pulled 1, pushed 0" in manage("b", "sync_peer", "--pull")
+
+
+def test_a_dry_run_and_json(joined, manage):
+    Country.objects.using(A).create(code="fr", name="France")
+    assert manage("b", "sync_peer", "--dry-run") == "a: would pull 1 and push 0"
+    (report,) = json.loads(manage("b", "sync_peer", "--json"))
+    assert report["pulled"] == 1 and report["error"] == "" and report["settled"] and report["bytes"] > 0
+
+
+def test_a_peer_that_cannot_be_reached_is_one_sentence_and_the_others_go_on(joined, manage):
+    Peer.objects.using(B).create(name="0-down", url="http://127.0.0.1:9/sync", public_key=b"x" * 32)
+    Country.objects.using(A).create(code="fr", name="France")
+    assert "1 of 2 failed: 0-down" in refused(manage, "b", "sync_peer")
+    assert Country.objects.using(B).exists()
+    down = Peer.objects.using(B).get(name="0-down")
+    assert "cannot be reached" in down.last_error and down.last_success is None
+
+
+def test_an_unknown_or_passive_peer(joined, manage):
+    assert "There is no peer nobody" in refused(manage, "b", "sync_peer", "nobody")
+    assert "has no URL" in refused(manage, "a", "sync_peer", "b")
+    assert "There is no peer to call" in refused(manage, "a", "sync_peer")
+
+
+def test_two_runs_at_a_time_and_a_lease_of_the_dead(joined, manage):
+    import os
+    import socket
+
+    later = timezone.now() + timedelta(minutes=5)
+    Peer.objects.using(B).update(lease=f"{socket.gethostname()}:{os.getpid()}:x", lease_until=later)
+    assert "1 of 1 failed" in refused(manage, "b", "sync_peer")
+    Peer.objects.using(B).update(lease="elsewhere:1:x", lease_until=later)
+    assert "1 of 1 failed" in refused(manage, "b", "sync_peer")
+    Peer.objects.using(B).update(lease=f"{socket.gethostname()}:999999999:x", lease_until=later)
+    assert "pulled" in manage("b", "sync_peer")
+
+
+def test_missing_triggers_stop_a_sync_until_migrate_puts_them_back(joined, manage):
+    vendor_for(connections[B]).uninstall("testapp_country")
+    assert "testapp.country" in refused(manage, "b", "sync_peer")
+    assert "NOT CAPTURED: testapp.country" in manage("b", "sync_status")
+    install.install(B, node="b")
+    assert "pulled" in manage("b", "sync_peer")
+
+
+def test_uninstalling_leaves_an_application_that_works(joined, manage):
+    printed = manage("b", "sync_uninstall")
+    assert "testapp.country" in printed
+    Country.objects.using(B).create(code="fr", name="France")
+    assert not vendor_for(connections[B]).installed(replicated(B)["testapp.country"], ["code", "name"])
+
+
+def test_invitations_that_cannot_be(nodes, site, manage):
+    assert "no node ID" in refused(manage, "a", "sync_invite", "No Good")
+    assert "has no URL" in refused(manage, "a", "sync_invite", "b")
+    url, token = manage("a", "sync_invite", "b", "--url", site.url).split()[-2:]
+    assert refused(manage, "b", "sync_join", url, "rubbish")
+    Invite.objects.using(A).update(expires=timezone.now() - timedelta(seconds=1))
+    assert "expired" in refused(manage, "b", "sync_join", url, token)
+    url, token = manage("a", "sync_invite", "c", "--url", site.url).split()[-2:]
+    assert refused(manage, "b", "sync_join", url, token)
+    assert not Peer.objects.using(B).exists()
+
+
+def test_status(joined, manage):
+    assert "(passive)" in manage("a", "sync_status")
+    Country.objects.using(B).create(code="fr", name="France")
+    found = json.loads(manage("b", "sync_status", "--json"))
+    assert found["node"] == "b" and found["dirty"] == 1 and found["settled"]
+    (peer,) = found["peers"]
+    assert peer["name"] == "a" and peer["to_push"] == 1 and peer["last_success"] is None
+    manage("b", "sync_peer")
+    (peer,) = json.loads(manage("b", "sync_status", "--json"))["peers"]
+    assert peer["to_push"] == peer["to_pull"] == 0 and peer["last_success"] and not peer["last_error"]
+    (peer,) = json.loads(manage("a", "sync_status", "--json"))["peers"]
+    assert peer["to_pull"] == peer["to_push"] == 0 and peer["last_success"]
+
+
+def test_status_without_peers_and_with_parked_changes(nodes, site, manage):
+    assert "no peers yet" in manage("a", "sync_status")
+    url, token = manage("a", "sync_invite", "b", "--url", site.url).split()[-2:]
+    manage("b", "sync_join", url, token)
+    for using in (A, B):
+        Item.objects.using(using).create(name="same")
+    line = manage("b", "sync_peer")
+    assert "parked 1, unsettled" in line
+    assert "UNSETTLED (1 collides with a unique value of another record)" in manage("b", "sync_status")
+    assert Parked.objects.using(B).get().detail
+
+
+def test_conflicts_are_listed_and_restored(joined, manage):
+    country = Country.objects.using(A).create(code="fr", name="France")
+    Airport.objects.using(A).create(country=country, name="Orly")
+    manage("b", "sync_peer")
+    assert manage("b", "sync_conflicts") == "0 conflicts"
+    Country.objects.using(A).update(name="of a")
+    Airport.objects.using(A).all().delete()
+    tick()
+    Country.objects.using(B).update(name="of b")
+    Airport.objects.using(B).update(name="edited")
+    assert "conflicts 2" in manage("b", "sync_peer")
+    printed = manage("a", "sync_conflicts")
+    assert "name: 'of a' lost against 'of b'" in printed and "lost: written on a" in printed
+    assert "deletion" in printed and printed.endswith("2 conflicts")
+    found = json.loads(manage("b", "sync_conflicts", "--json"))
+    assert {entry["lost"] for entry in found} == {"deletion", "content"}
+    entry = next(entry for entry in found if entry["lost"] == "content")
+    assert "Restored testapp.country" in manage("b", "sync_conflicts", "--restore", entry["id"][:10])
+    manage("b", "sync_peer")
+    assert Country.objects.using(A).get().name == "of a"
+    assert Conflict.objects.using(A).filter(restored=True).count() == 1
+    assert "(restored)" in manage("a", "sync_conflicts", "--all")
+    assert manage("a", "sync_conflicts").endswith("1 conflict")
+    assert "No conflict" in refused(manage, "a", "sync_conflicts", "--restore", "zz")
+
+
+def test_a_database_that_is_no_node(transactional_db):
+    from handleref_sync.models import LocalNode
+
+    LocalNode.objects.using(A).all().delete()
+    with pytest.raises(CommandError, match=r"is not a node yet"):
+        call_command("sync_status")
