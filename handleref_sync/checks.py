@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
-from django.db import connections, models
+from django.apps import apps
+from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
+from django.db import connections, models, router
 from django.db.utils import DatabaseError
 
-from handleref_sync import registry
+from handleref_sync import declared, registry, versioning
 from handleref_sync.capture import install
 from handleref_sync.capture.base import vendor_for
 from handleref_sync.conf import settings
 from handleref_sync.exceptions import ConfigurationError, SyncError
 from handleref_sync.models import LocalNode
+from handleref_sync.signals import files_named
 
 APP = "handleref_sync"
 KEYS = (models.IntegerField, models.CharField, models.TextField, models.UUIDField)
@@ -23,13 +25,21 @@ KEYS = (models.IntegerField, models.CharField, models.TextField, models.UUIDFiel
 
 @register(APP)
 def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
-    """E001 to E003: the setting, the models it names, and the database it means."""
+    """E001 to E003 and I001: the setting, the models it names, and the database it means."""
     try:
         node, using = settings.node, settings.database
         classes = registry.model_classes()
     except ConfigurationError as error:
         return [Error(error.message, hint=error.hint, id=f"{APP}.E001")]
     found: list[CheckMessage] = []
+    if not node and not getattr(apps.get_app_config(APP), "node_required", True):
+        return [  # nothing is replicated, so nothing else can be wrong with it
+            Info(
+                "HANDLEREF_SYNC['NODE'] is not set: migrate sets up no capture, and nothing is replicated.",
+                hint='To replicate, set HANDLEREF_SYNC = {"NODE": "hq"} and run manage.py migrate.',
+                id=f"{APP}.I001",
+            )
+        ]
     if not node:
         found.append(
             Error(
@@ -57,23 +67,27 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
 
 
 def check_model(model: type[models.Model], classes: Sequence[type[models.Model]]) -> list[CheckMessage]:
-    """E004 and W001: whether `model` can be known, and its rows written, on every node."""
-    found: list[CheckMessage] = []
+    """E004, W001 and W004: whether `model` can be known, and its rows written, on every node."""
+    unfit = _no_table_of_its_own(model)
+    if unfit is not None:
+        return [unfit]
+    found: list[CheckMessage] = check_options(model) + check_excluded(model)
     try:
-        kind = registry.identity(model)
+        kind = declared.identity(model)
     except ConfigurationError as error:
         return [Error(error.message, hint=error.hint, obj=model, id=f"{APP}.E004")]
-    key = model._meta.pk
-    if key is not None and key.is_relation:
+    key: Any = model._meta.pk
+    if kind == "parent" and key.related_model._meta.concrete_model not in classes:
+        parent = key.related_model._meta.label
         found.append(
             Error(
-                f"{model._meta.label} has a foreign key as its primary key, which can't be replicated yet.",
-                hint="Take it out of MODELS, or give it a primary key of its own.",
+                f"The primary key of {model._meta.label} is a foreign key to {parent}, which is not replicated.",
+                hint=f'Add "{parent}" to MODELS.',
                 obj=model,
                 id=f"{APP}.E004",
             )
         )
-    if kind == "pk" and not key.is_relation and not isinstance(key, KEYS):
+    if kind == "pk" and not isinstance(key, KEYS):  # a CompositePrimaryKey is none of them either
         found.append(
             Error(
                 f"{model._meta.label} has a primary key of type {type(key).__name__}, which can't be replicated yet.",
@@ -82,31 +96,12 @@ def check_model(model: type[models.Model], classes: Sequence[type[models.Model]]
                 id=f"{APP}.E004",
             )
         )
-    if kind == "pk" and isinstance(key, models.AutoField):
-        found.append(
-            Error(
-                f'{model._meta.label} declares identity "pk" on a key that each database assigns by itself.',
-                hint='Leave it at "origin", or use UUIDs: rows made on two nodes would take each other\'s keys.',
-                obj=model,
-                id=f"{APP}.E004",
-            )
-        )
+    found += check_files(model)
     fields: Sequence[Any] = model._meta.local_concrete_fields
     for field in fields:
         if not field.is_relation or field.primary_key:
             continue
         related: Any = field.related_model
-        if related._meta.concrete_model in classes and field.target_field != related._meta.pk:
-            found.append(
-                Error(
-                    f"{model._meta.label}.{field.name} refers to {related._meta.label} by to_field, which can't be "
-                    "replicated yet.",
-                    hint="Let it refer to the primary key, or take the model out of MODELS.",
-                    obj=field,
-                    id=f"{APP}.E004",
-                )
-            )
-            continue
         if related._meta.concrete_model in classes or hasattr(related, "natural_key"):
             continue
         if isinstance(related._meta.pk, models.AutoField):
@@ -122,21 +117,122 @@ def check_model(model: type[models.Model], classes: Sequence[type[models.Model]]
     return found
 
 
+def check_files(model: type[models.Model]) -> list[CheckMessage]:
+    """W004: whether a model has files, and nobody who moves them."""
+    names = {field.name for field in model._meta.local_concrete_fields if isinstance(field, models.FileField)}
+    names -= declared.excluded(model)
+    if not names or files_named.has_listeners(model):
+        return []
+    return [
+        Warning(
+            f"{model._meta.label} has files ({', '.join(sorted(names))}): their names are replicated, and what is in "
+            "them is not.",
+            hint="Move them by other means, and listen to handleref_sync.signals.files_named to learn which.",
+            obj=model,
+            id=f"{APP}.W004",
+        )
+    ]
+
+
+def _no_table_of_its_own(model: type[models.Model]) -> CheckMessage | None:
+    options = model._meta
+    instead = None
+    if options.swapped:
+        instead = f"{options.label} is swapped out for {options.swapped}, and has no table."
+    elif options.proxy:
+        instead = f"{options.label} is a proxy of {options.concrete_model._meta.label}, which has the table."  # type: ignore[union-attr]
+    if instead is not None:
+        return Error(instead, hint="Name that model in its place.", obj=model, id=f"{APP}.E004")
+    if not router.allow_migrate_model(settings.database, model):
+        return Error(
+            f"A router keeps {options.label} out of the database {settings.database!r}, which is the node.",
+            hint="Take it out of MODELS, or let its table be in the database that is replicated.",
+            obj=model,
+            id=f"{APP}.E009",
+        )
+    return None
+
+
+def check_excluded(model: type[models.Model]) -> list[CheckMessage]:
+    """E011: whether what is excluded is there, and may be left out."""
+    fields: dict[str, Any] = {field.name: field for field in model._meta.local_concrete_fields}
+    found: list[CheckMessage] = []
+    for name in sorted(map(str, declared.excluded(model))):
+        field = fields.get(name)
+        if field is None:
+            what, hint = "has no such field in its table", "Correct the name."
+        elif field.primary_key:
+            what, hint = "it is the primary key", "Leave it in: it is local or the record's key, and never a field."
+        elif not (field.null or field.has_default() or field.has_db_default() or field.get_default() is not None):
+            what = "a row that comes from elsewhere would have nothing for it"
+            hint = "Give the field a default, or let it be null."
+        else:
+            continue
+        found.append(Error(f"{model._meta.label} excludes {name!r}: {what}.", hint=hint, obj=model, id=f"{APP}.E011"))
+    return found
+
+
+def check_options(model: type[models.Model]) -> list[CheckMessage]:
+    """E007, E008 and E012: the resolver, the former names of fields, and what becomes of a unique collision."""
+    found: list[CheckMessage] = []
+    options: dict[str, Callable[[type[models.Model]], object]] = {
+        f"{APP}.E007": declared.resolver,
+        f"{APP}.E008": declared.names,
+        f"{APP}.E012": declared.on_unique,
+    }
+    for check, option in options.items():
+        try:
+            option(model)
+        except ConfigurationError as error:
+            found.append(Error(error.message, hint=error.hint, obj=model, id=check))
+    return found
+
+
+@register(APP)
+def check_history(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """E010 and W010: whether what peers bring can be in the history that django-reversion keeps."""
+    try:
+        using, classes = settings.database, registry.model_classes()
+    except ConfigurationError:
+        return []  # E001 says it
+    if not versioning.available() or using not in connections.databases:
+        return []
+    tables = [model for model in classes if model._meta.label_lower in versioning.TABLES]
+    if tables:
+        return [
+            Error(
+                f"{', '.join(model._meta.label for model in tables)} can't be replicated: a version names its row by "
+                "a primary key that may be another one elsewhere.",
+                hint="Take it out of MODELS. Each node makes revisions of what it receives by itself.",
+                id=f"{APP}.E010",
+            )
+        ]
+    if versioning.has_history(classes) and not versioning.at_home(using):
+        return [
+            Warning(
+                f"The history does not show what peers bring: a router keeps django-reversion out of {using!r}.",
+                hint="Let its tables be in the database that is replicated, with the rows that they tell of.",
+                id=f"{APP}.W010",
+            )
+        ]
+    return []
+
+
 @register(Tags.database)
 def check_database(
     app_configs: Any = None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """E005 and W002: whether this database is the node that the setting says, and captures what is written."""
+    """E005, W002 and W012: whether this database is the node that the setting says, and captures what is written."""
     try:
         using = settings.database
-        if using not in (databases or ()) or using not in connections.databases:
-            return []
+        if not settings.node or using not in (databases or ()) or using not in connections.databases:
+            return []  # E002 or I001 says it
         local = LocalNode.objects.using(using).first()
         missing = install.missing(using)
     except (SyncError, DatabaseError):
         return []  # E001 says it, or `migrate` has not run yet
     found: list[CheckMessage] = []
-    if local is not None and settings.node and local.name != settings.node:
+    if local is not None and local.name != settings.node:
         found.append(
             Error(
                 f"HANDLEREF_SYNC['NODE'] is {settings.node!r}, but this database is the node {local.name!r}.",
@@ -144,6 +240,14 @@ def check_database(
                 id=f"{APP}.E005",
             )
         )
+    found += [
+        Warning(
+            f"In the database {using!r}: {hazard}.",
+            hint="See handleref_sync.W012 in the documentation for what to do about each.",
+            id=f"{APP}.W012",
+        )
+        for hazard in vendor_for(connections[using]).hazards(list(registry.replicated(using).values()))
+    ]
     if missing:
         found.append(
             Warning(  # no error: that would keep `migrate` itself, which mends it, from running

@@ -15,7 +15,7 @@ from handleref_sync.exceptions import ConfigurationError
 NODE_ID = re.compile(r"^[a-z0-9][a-z0-9-]{0,59}$")
 
 
-OPTIONS = {"identity", "exclude"}
+OPTIONS = {"identity", "exclude", "resolver", "renamed", "on_unique"}
 """What may be said of a single model."""
 
 
@@ -39,6 +39,7 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "retries": _whole(0),
     "invite_ttl": _whole(1),
     "timeout": (_seconds, "seconds, more than 0"),
+    "parked_alert": (_seconds, "seconds, more than 0"),
     "max_clock_skew": (_seconds, "seconds, more than 0"),
 }
 
@@ -69,6 +70,8 @@ class Settings:
     """Bytes of a message after decompression."""
     timeout: float = 60.0
     """Seconds that a peer may take to answer."""
+    parked_alert: float = 7 * 86400.0
+    """Seconds that a change may be parked before sync_status raises it."""
     retries: int = 3
     """How often a request is tried again when the connection fails."""
     invite_ttl: int = 86400
@@ -134,10 +137,15 @@ class _Lazy:
         if setting == "HANDLEREF_SYNC":
             self._loaded = None
 
-    def __getattr__(self, name: str) -> Any:
+    @property
+    def current(self) -> Settings:
+        """The settings as one object: the same one until they change."""
         if self._loaded is None:
             self._loaded = load(getattr(django_settings, "HANDLEREF_SYNC", {}))
-        return getattr(self._loaded, name)
+        return self._loaded
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.current, name)
 
 
 settings = _Lazy()

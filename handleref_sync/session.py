@@ -46,6 +46,10 @@ class Transport(Protocol):
         """The peer's answer. Raises PeerUnreachable, PeerRefused, or another SyncError."""
         ...  # pragma: no cover - a protocol has no body
 
+    def begin(self, action: str, message: dict[str, Any]) -> Callable[[], dict[str, Any]]:
+        """`call` in two halves: what gives the answer, or raises, when it is asked. One at a time."""
+        ...  # pragma: no cover - a protocol has no body
+
 
 Progress = Callable[[str, int, int], None]
 """Called with the phase (``pull`` or ``push``), changes done, and about how many are still to come."""
@@ -90,12 +94,7 @@ def sync(
     """
     report = Report(peer.name)
     started = time.perf_counter()
-    with _lease(using, peer) as renew:
-
-        def told(phase: str, done: int, behind: int) -> None:
-            renew()  # a first pull over a thin link may take longer than a lease
-            progress(phase, done, behind)
-
+    with lease(using, peer, progress) as told:
         try:
             _Round(using, peer, transport, report, told).run(pull, push, dry_run)
         except SyncError as error:
@@ -133,17 +132,17 @@ class _Round:
         if dry_run:
             self._count(theirs, answer)
             return
-        stamp(self.using)
+        stamp(self.using, lambda done: self.progress("stamp", done, 0))
         if pull and self._allowed(self.peer.can_push, "pulled from", "can_push"):
-            self._permit(theirs.may_pull, "pull from")
+            permit(self.peer, theirs.may_pull, "pull from")
             if not answer.get("nothing"):
                 self._pull()
             self.report.to_pull = 0
         if push and self._allowed(self.peer.can_pull, "pushed to", "can_pull"):
-            self._permit(theirs.may_push, "push to")
+            permit(self.peer, theirs.may_push, "push to")
             self._push(theirs)
             self.report.to_push = 0
-        outcome = retry_parked(self.using, self.peer.name)
+        outcome = retry_parked(self.using, self.peer.name, settle=pull and not self.report.to_pull)
         self.report.conflicts += outcome.conflicts
 
     def _allowed(self, flag: bool, what: str, name: str) -> bool:
@@ -163,12 +162,6 @@ class _Round:
             if here - there:
                 self._note(f"{whose} does not replicate {', '.join(sorted(here - there))}")
 
-    def _permit(self, allowed: bool, what: str) -> None:
-        if not allowed:
-            raise NotPermitted(
-                f"{self.peer.name} does not let this node {what} it.", hint="Set the flag of this peer there."
-            )
-
     def _count(self, theirs: Hello, answer: dict[str, Any]) -> None:
         mine = hello(self.using, self.peer)
         scope, _ = scope_of(mine, theirs, reader=theirs)
@@ -177,12 +170,19 @@ class _Round:
         self.report.to_push = feed.lag(self.using, after, theirs.vector, scope)
 
     def _pull(self) -> None:
+        mine = hello(self.using, self.peer)
+        pending = self.transport.begin("pull", mine.to_message())
         while True:
-            mine = hello(self.using, self.peer)
-            answer = self.transport.call("pull", mine.to_message())
+            answer = pending()
             page = from_message(answer, settings.max_rows)
             theirs = Hello.from_message(answer["hello"])
             scope, whole = scope_of(mine, theirs, reader=mine)
+            if not page.head:
+                # The next page is made and sent while this one is applied. If that fails, the feed has given a
+                # cursor that we never stand at, and it still remembers ours.
+                mine = hello(self.using, self.peer)
+                ahead = {**mine.to_message(), "cursor": list(page.cursor), "cursor_scope": scope.name()}
+                pending = self.transport.begin("pull", ahead)
             outcome = apply_page(self.using, self.peer, page, whole=whole, scope=scope.name())
             self.report.pulled += outcome.applied
             self.report.conflicts += outcome.conflicts
@@ -219,9 +219,15 @@ class _Round:
                 return
 
 
+def permit(peer: Peer, allowed: bool, what: str) -> None:
+    """Raises NotPermitted unless `peer` has said that it is `allowed`."""
+    if not allowed:
+        raise NotPermitted(f"{peer.name} does not let this node {what} it.", hint="Set the flag of this peer there.")
+
+
 @contextmanager
-def _lease(using: str, peer: Peer) -> Iterator[Callable[[], None]]:
-    """Be the only one to sync with `peer`; gives what prolongs it.
+def lease(using: str, peer: Peer, progress: Progress) -> Iterator[Progress]:
+    """Be the only one to sync with `peer`; gives what tells `progress` and prolongs the lease at that.
 
     A lease of a process that died on this machine is taken over at once.
     """
@@ -240,11 +246,14 @@ def _lease(using: str, peer: Peer) -> Iterator[Callable[[], None]]:
     peer.refresh_from_db(using=using)
     held_by_us = Peer.objects.using(using).filter(pk=peer.pk, lease=mine)
 
-    def renew() -> None:
-        held_by_us.update(lease_until=timezone.now() + LEASE)
+    def told(phase: str, done: int, behind: int) -> None:
+        held_by_us.update(
+            lease_until=timezone.now() + LEASE
+        )  # a first pull over a thin link may take longer than one
+        progress(phase, done, behind)
 
     try:
-        yield renew
+        yield told
     finally:
         held_by_us.update(lease="", lease_until=None)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from handleref_sync.capture import install
 from handleref_sync.core.version_vector import VersionVector
-from handleref_sync.models import Capture, Conflict, Parked, Peer
-from handleref_sync.replication import feed
+from handleref_sync.models import Conflict, Parked, Peer, ReplicatedModel
+from handleref_sync.replication import feed, parking
 from handleref_sync.replication.ledger import Ledger
 
 
@@ -21,13 +21,25 @@ def status(using: str) -> dict[str, Any]:
         "node": ledger.local.name,
         "incarnation": ledger.local.incarnation.name,
         "sequence": ledger.local.sequence,
+        "baseline": ledger.local.baseline,
         "vector": dict(ledger.vector()),
         "models": sorted(ledger.models),
         "missing_triggers": install.missing(using),
-        "dirty": Capture.objects.using(using).values("model", "pk_text").distinct().count(),
+        "dirty": feed.dirty(ledger),
         "conflicts": Conflict.objects.using(using).filter(restored=False, dismissed=False).count(),
         "parked": parked,
+        "parked_overdue": parking.overdue(using),
         "settled": not parked,
+        "unreadable": {
+            label: rows
+            for label, rows in ReplicatedModel.objects.using(using)
+            .order_by("label")
+            .values_list("label", "unreadable")
+            if rows
+        },
+        "waiting_fields": dict(
+            ReplicatedModel.objects.using(using).exclude(unknown=[]).order_by("label").values_list("label", "unknown")
+        ),
         "peers": [_peer(using, ledger, peer) for peer in Peer.objects.using(using).order_by("name")],
     }
 
@@ -35,7 +47,7 @@ def status(using: str) -> dict[str, Any]:
 def _peer(using: str, ledger: Ledger, peer: Peer) -> dict[str, Any]:
     scope = feed.Scope(frozenset(ledger.models))
     # What the peer got from us it may since have passed on; only it knows, so this is an upper bound until it is met.
-    after = peer.given_sequence if peer.given_scope == scope.name() else 0
+    after = peer.given[-1][0] if peer.given and peer.given_scope == scope.name() else 0
     return {
         "name": peer.name,
         "url": peer.url,

@@ -61,6 +61,15 @@ def pack(value: Any) -> bytes:
         ) from error
 
 
+def travels(value: Any) -> bool:
+    """Whether `value` comes out of `unpack` with the type that it has: `pack` takes a named tuple for a list."""
+    if type(value) is list:
+        return all(map(travels, value))
+    if type(value) is dict:
+        return all(type(key) is str for key in value) and all(map(travels, value.values()))
+    return type(value) in _ARRIVING
+
+
 def unpack(data: bytes) -> Any:
     """The inverse of `pack`. Raises MalformedBody for whatever `pack` cannot have made."""
     try:
@@ -169,14 +178,17 @@ def _too_large(limit: int) -> TooLarge:
 
 def _canonical(value: Any, depth: int) -> Any:
     """`value` with maps sorted and floats normalised; lists without any such thing inside are left as they are."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
     if isinstance(value, float):
         # SQLite does not keep the sign of a zero, nor does anything keep the payload of a NaN.
         return _NAN if value != value else float(value) or 0.0
-    if not isinstance(value, (Mapping, list, tuple)):
+    if kind is not list and not isinstance(value, (Mapping, list, tuple)):
         return value
     if depth >= MAX_DEPTH:
         raise ValueError(f"it is nested deeper than {MAX_DEPTH}")
-    if isinstance(value, Mapping):
+    if kind is not list and isinstance(value, Mapping):
         # By the bytes of UTF-8, as any language can sort; code points sort alike.
         return {str(key): _canonical(value[key], depth + 1) for key in sorted(value)}
     for item in value:

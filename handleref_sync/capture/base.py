@@ -29,6 +29,13 @@ class Captured(NamedTuple):
     pk: str
     op: str
     timestamp: int
+    fields: str | None = None
+    """Names of the fields that an update changed, with commas; None: it is not asked, or everything."""
+
+
+def kind_of(name: str) -> str:
+    """What a trigger of ours watches for, by its name: ``handleref_sync_ins_…`` for inserts."""
+    return name.removeprefix(f"{PREFIX}_").partition("_")[0]
 
 
 class Vendor(ABC):
@@ -53,20 +60,45 @@ class Vendor(ABC):
             return [tuple(row) for row in cursor.fetchall()]
 
     @abstractmethod
+    def columns(self, table: str) -> set[str]:
+        """The names of the columns of `table`; none if there is no such table.
+
+        One small query: Django's introspection asks a dozen, and this is asked of each table around each migration.
+        """
+
+    @abstractmethod
     def triggers(self, model: Replicated, columns: Sequence[str]) -> dict[str, str]:
         """Trigger name to the exact SQL that makes it, for the `columns` (of the table) to watch."""
 
     @abstractmethod
+    def present(self, table: str) -> dict[str, str]:
+        """Our triggers on `table` as they are in the database, in the form that `triggers` gives."""
+
     def install(self, model: Replicated, columns: Sequence[str]) -> bool:
         """Make the triggers what they should be; returns whether they were not."""
+        if self.installed(model, columns):
+            return False
+        self.uninstall(model.table)
+        for name, sql in self.triggers(model, columns).items():
+            self.create_trigger(model.table, name, sql)
+        return True
 
     @abstractmethod
+    def create_trigger(self, table: str, name: str, sql: str) -> None:
+        """Put one of `triggers` on `table`."""
+
     def uninstall(self, table: str) -> None:
         """Take our triggers off `table`. No error if there are none."""
+        for name in self.present(table):
+            self.execute(f"DROP TRIGGER IF EXISTS {self.quote(name)}")
 
-    @abstractmethod
     def installed(self, model: Replicated, columns: Sequence[str]) -> bool:
         """Whether the triggers in the database are exactly those that this version of the library makes."""
+        return self.present(model.table) == self.triggers(model, columns)
+
+    def watched(self, model: Replicated, columns: Sequence[str]) -> bool:
+        """Whether the table has a trigger of ours for each kind of write, be it an outdated one."""
+        return set(self.triggers(model, columns)) <= set(self.present(model.table))
 
     @abstractmethod
     def sequence_lock(self) -> None:
@@ -84,9 +116,27 @@ class Vendor(ABC):
         """SQL for a primary key as the capture table holds it."""
         return f"CAST({column} AS TEXT)"
 
+    def hazards(self, models: Sequence[Replicated]) -> list[str]:
+        """What in this database would change rows unseen or values without a word, a sentence each."""
+        return []
+
     @abstractmethod
-    def allocate_pks(self, table: str, pk_column: str, count: int) -> list[int]:
-        """`count` primary keys that no row has and no other writer will get. Needs the sequence lock."""
+    def allocate_pks(self, model: Replicated, count: int) -> list[int]:
+        """`count` primary keys that no row, stamp or note has and no other writer will get. Needs the sequence lock.
+
+        A note of a row that came and went would else be taken for one about the row that gets the key now.
+        """
+
+    def move_on(self, model: Replicated) -> None:  # noqa: B027 - most databases do it by themselves
+        """Let the database's own numbering of primary keys go on behind the highest that was inserted by hand."""
+
+    def keeps(self, value: Any) -> bool:
+        """Whether the database gives back a wire value just as it got it, or refuses it.
+
+        One that it would change without a word must not be written: under the dot of its author it would be another
+        content, and the next write here would carry it back to where the right value still is.
+        """
+        return True
 
     def bound_waits(self) -> None:  # noqa: B027 - not every database has something to do
         """Bound the time that this transaction waits for rows which the application holds."""
@@ -118,9 +168,30 @@ class Vendor(ABC):
         """Whether `error` says that somebody else held a lock, or that there was a deadlock."""
         return False
 
+    def refused(self, error: Exception) -> bool:
+        """Whether `error`, which the driver takes for one of operation, is about a value that can't be stored."""
+        return False
+
+    def lost_transaction(self, error: Exception) -> bool:
+        """Whether the database has rolled back the whole transaction on account of `error`."""
+        return False
+
+    def hold_rows(self, table: str, pk_column: str, pks: Sequence[Any]) -> None:  # noqa: B027
+        """Keep rows that others are to refer to from being deleted until the end of the transaction.
+
+        Needed only where foreign keys are not checked at its end.
+        """
+
     def dangling(self, error: Exception) -> bool:
         """Whether `error` says that a foreign key has no target."""
         return "FOREIGN KEY" in str(error)
+
+    @abstractmethod
+    def among(self, column: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
+        """SQL that is true where `column` is one of `values`, all of its type, and the parameters of that SQL.
+
+        As few parameters as can be, however many values there are: a page has thousands.
+        """
 
     def insert_rows(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Insert `rows`, each with a value for every column."""
@@ -142,22 +213,17 @@ class Vendor(ABC):
         self, table: str, pk_column: str, columns: Sequence[str], pks: Sequence[Any]
     ) -> list[tuple[Any, ...]]:
         """Rows as the database has them, by primary key."""
+        if not pks:
+            return []
         names = ", ".join(self.quote(c) for c in columns)
-        found: list[tuple[Any, ...]] = []
-        for start in range(0, len(pks), 500):
-            chunk = pks[start : start + 500]
-            marks = ", ".join(["%s"] * len(chunk))
-            found += self.rows(
-                f"SELECT {names} FROM {self.quote(table)} WHERE {self.quote(pk_column)} IN ({marks})", chunk
-            )
-        return found
+        where, params = self.among(self.quote(pk_column), pks)
+        return self.rows(f"SELECT {names} FROM {self.quote(table)} WHERE {where}", params)
 
     def delete_rows(self, table: str, pk_column: str, pks: Sequence[Any]) -> None:
         """Delete rows by primary key."""
-        for start in range(0, len(pks), 500):
-            chunk = pks[start : start + 500]
-            marks = ", ".join(["%s"] * len(chunk))
-            self.execute(f"DELETE FROM {self.quote(table)} WHERE {self.quote(pk_column)} IN ({marks})", chunk)
+        if pks:
+            where, params = self.among(self.quote(pk_column), pks)
+            self.execute(f"DELETE FROM {self.quote(table)} WHERE {where}", params)
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -167,24 +233,28 @@ class Vendor(ABC):
         with transaction.atomic(using=self.connection.alias):
             yield
 
-    def take_captures(self, limit: int, model: int | None = None, pks: Sequence[str] = ()) -> list[Captured]:
-        """Remove and return the oldest `limit` writes that are committed, or those of some rows of one model.
+    def take_captures(
+        self, limit: int, models: Sequence[int] | None = None, pks: Sequence[str] | None = None
+    ) -> list[Captured]:
+        """Remove and return the oldest `limit` writes that are committed, those of `models`; or those of some rows.
 
-        One DELETE with RETURNING: what commits meanwhile is neither returned nor removed.
+        One DELETE with RETURNING: what commits meanwhile is neither returned nor removed. Notes about other models
+        stay: one that is not named now may be named again.
         """
-        if model is None:
-            where = f"id IN (SELECT id FROM {CAPTURE} ORDER BY id LIMIT %s)"
-            params: list[Any] = [limit]
+        where, params = ("1 = 1", []) if models is None else self.among("model", models)
+        if pks is None:
+            where, params = f"id IN (SELECT id FROM {CAPTURE} WHERE {where} ORDER BY id LIMIT %s)", [*params, limit]
         else:
-            marks = ", ".join(["%s"] * len(pks))
-            where, params = f"model = %s AND pk IN ({marks})", [model, *pks]
-        found = self.rows(f"DELETE FROM {CAPTURE} WHERE {where} RETURNING id, model, pk, op, timestamp", params)
+            rows, texts = self.among("pk", pks)
+            where, params = f"{where} AND {rows}", [*params, *texts]
+        found = self.rows(
+            f"DELETE FROM {CAPTURE} WHERE {where} RETURNING id, model, pk, op, timestamp, fields", params
+        )
         return sorted(Captured(*row) for row in found)
 
     def capture_existing(self, model: Replicated) -> None:
         """Note as written every row that has neither a stamp nor a note, as on the day of installation."""
-        pk = self.text_pk(f"t.{self.quote(model.pk_column)}")
-        stamped = self.updated_timestamp(f"t.{self.quote(model.updated_column)}") if model.updated_column else "0"
+        pk, stamped = self._of_rows(model)
         self.execute(
             f"INSERT INTO {CAPTURE} (model, pk, op, timestamp) SELECT {model.id}, {pk}, 'I', {stamped} "
             f"FROM {self.quote(model.table)} t WHERE NOT EXISTS (SELECT 1 FROM {STAMP} s WHERE s.model_id = "
@@ -192,13 +262,34 @@ class Vendor(ABC):
             f"WHERE c.model = {model.id} AND c.pk = {pk})"
         )
 
+    def capture_unseen(self, model: Replicated) -> None:
+        """Note what may have happened to stamped rows while no trigger watched: they changed, or they are gone.
+
+        Which of them did change nobody knows. One that did not is the same content under a new dot, which does no
+        harm; one that did and had no new dot would differ between nodes for ever, or be refused as a dot with two
+        contents.
+        """
+        pk, stamped = self._of_rows(model)
+        table, live = self.quote(model.table), f"s.model_id = {model.id} AND NOT s.deleted"
+        note = f"INSERT INTO {CAPTURE} (model, pk, op, timestamp) SELECT {model.id}"
+        self.execute(f"{note}, s.pk, 'U', {stamped} FROM {table} t JOIN {STAMP} s ON s.pk = {pk} WHERE {live}")
+        # EXCEPT, for there is no index over keys as text: NOT EXISTS would read the table once for each stamp.
+        gone = f"SELECT s.pk FROM {STAMP} s WHERE {live} EXCEPT SELECT {pk} FROM {table} t"
+        self.execute(f"{note}, gone.pk, 'D', {self.now_sql} FROM ({gone}) gone")
+
+    def _of_rows(self, model: Replicated) -> tuple[str, str]:
+        """SQL for the primary key and the timestamp of a row of the table `t`."""
+        stamped = self.updated_timestamp(f"t.{self.quote(model.updated_column)}") if model.updated_column else "0"
+        return self.text_pk(f"t.{self.quote(model.pk_column)}"), stamped
+
 
 def vendor_for(connection: Any) -> Vendor:
     """The vendor behind a Django connection. Raises ConfigurationError for one that isn't supported."""
+    from handleref_sync.capture.mysql import MySQL
     from handleref_sync.capture.postgresql import PostgreSQL
     from handleref_sync.capture.sqlite import SQLite
 
-    known: dict[str, type[Vendor]] = {"sqlite": SQLite, "postgresql": PostgreSQL}
+    known: dict[str, type[Vendor]] = {"sqlite": SQLite, "postgresql": PostgreSQL, "mysql": MySQL}
     if connection.vendor not in known:
         raise ConfigurationError(
             f"The database {connection.alias!r} is {connection.vendor}, which can't take part.",

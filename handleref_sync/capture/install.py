@@ -17,33 +17,66 @@ from handleref_sync.conf import settings
 from handleref_sync.models import Capture, LocalNode, Node, ReplicatedModel
 from handleref_sync.registry import Replicated
 
-DDL = re.compile(r"^\s*(CREATE\s+TABLE|ALTER\s+TABLE|DROP\s+TABLE)\b", re.IGNORECASE)
+DDL = re.compile(r"^\s*(CREATE\s+TABLE|ALTER\s+TABLE|DROP\s+TABLE|RENAME\s+TABLE)\b", re.IGNORECASE)
 
 
 def install(using: str, node: str | None = None) -> None:
     """Make the database at `using` the node `node` (default: the setting), with triggers on every replicated table.
 
     Idempotent. Rows that are there already are captured. Each table is done in one transaction, in which the
-    triggers are on before the rows are read: no write falls between.
+    triggers are on before the rows are read: no write falls between. Without a name nothing is done: a database that
+    is to be no node gets no triggers, and one that is a node keeps those that it has.
     """
-    vendor = vendor_for(connections[using])
     name = node or settings.node
+    if not name:
+        return
+    vendor = vendor_for(connections[using])
     with transaction.atomic(using=using):
-        if name and not LocalNode.objects.using(using).exists():
+        if not LocalNode.objects.using(using).exists():
             incarnation = Node.objects.using(using).create(name=name)
             key = Ed25519PrivateKey.generate().private_bytes_raw()
             LocalNode.objects.using(using).create(id=1, name=name, incarnation=incarnation, private_key=key)
-    for model in registry.model_classes():
-        ReplicatedModel.objects.using(using).get_or_create(label=model._meta.label_lower)
+    fresh = _number_models(using)
     registry.forget(using)
-    # What `flush` leaves: it empties the capture table first and the tables with triggers on them later.
-    Capture.objects.using(using).exclude(model__in=ReplicatedModel.objects.using(using).values("id")).delete()
     _remove_orphans(using, vendor)
+    noted = ReplicatedModel.objects.using(using).in_bulk()
+    sequence = LocalNode.objects.using(using).get().sequence
     for described in registry.replicated(using).values():
         with transaction.atomic(using=using):
             columns = present_columns(vendor, described)
-            if columns and vendor.install(described, columns):
+            _note_columns(using, described, columns, noted[described.id], sequence)
+            watched = bool(columns) and vendor.watched(described, columns)
+            if columns and (vendor.install(described, columns) or fresh):
                 vendor.capture_existing(described)
+                if not watched:
+                    vendor.capture_unseen(described)
+
+
+def _number_models(using: str) -> bool:
+    """Give each model its short number; returns whether none had one.
+
+    Counted from 1, so that a database that `flush` has emptied keeps the triggers that it has.
+    """
+    rows = ReplicatedModel.objects.using(using)
+    known = dict(rows.values_list("label", "id"))
+    if not known:
+        # What `flush` leaves: it empties the table of notes first, and those with triggers on them later.
+        Capture.objects.using(using).all().delete()
+    labels = [model._meta.label_lower for model in registry.model_classes()]
+    new = [label for label in labels if label not in known]
+    first = max(known.values(), default=0) + 1
+    rows.bulk_create(ReplicatedModel(id=number, label=label) for number, label in enumerate(new, first))
+    return not known
+
+
+def _note_columns(using: str, model: Replicated, columns: list[str], row: ReplicatedModel, sequence: int) -> None:
+    """Note which columns are new. What was stamped before says nothing of them, though the table has values there."""
+    present = {column.name for column in model.columns if column.column in columns}
+    after = sequence if row.fields else 0
+    fields = {name: row.fields.get(name, after) for name in sorted(present)}
+    if fields != row.fields:
+        row.fields = fields
+        row.save(using=using, update_fields=["fields"])
 
 
 def _remove_orphans(using: str, vendor: Vendor) -> None:
@@ -78,11 +111,7 @@ def missing(using: str) -> list[str]:
 
 def present_columns(vendor: Vendor, model: Replicated) -> list[str]:
     """The replicated columns that the table has now; in the middle of a migration not all of them may be there."""
-    connection = vendor.connection
-    with connection.cursor() as cursor:
-        if model.table not in connection.introspection.table_names(cursor):
-            return []
-        there = {info.name for info in connection.introspection.get_table_description(cursor, model.table)}
+    there = vendor.columns(model.table)
     return [c.column for c in model.columns if c.column in there and c.column != model.pk_column]
 
 
@@ -107,6 +136,8 @@ class _AroundDDL:
             with vendor.connection.cursor() as cursor:
                 ready = {CAPTURE, LOCAL} <= set(vendor.connection.introspection.table_names(cursor))
             touched = [m for m in registry.replicated(self.using).values() if names(text, m.table)] if ready else []
+            if not settings.node:  # then nothing is put on that was not there
+                touched = [m for m in touched if vendor.installed(m, present_columns(vendor, m))]
             for model in touched:
                 vendor.uninstall(model.table)
             result = execute(sql, params, many, context)
@@ -129,7 +160,7 @@ _wrappers: dict[str, _AroundDDL] = {}
 
 def before_migrate(*, using: str, **kwargs: Any) -> None:
     """Begin to watch DDL. Sent once for this app, before any migration runs."""
-    if using == settings.database and using not in _wrappers:
+    if using == settings.database and using not in _wrappers and (settings.node or is_node(using)):
         _wrappers[using] = _AroundDDL(using)
         connections[using].execute_wrappers.append(_wrappers[using])
 
@@ -141,6 +172,12 @@ def after_migrate(*, using: str, **kwargs: Any) -> None:
         connections[using].execute_wrappers.remove(wrapper)
     if using == settings.database and Capture._meta.db_table in connections[using].introspection.table_names():
         install(using)
+
+
+def is_node(using: str) -> bool:
+    """Whether an earlier `migrate` has made the database at `using` a node."""
+    there = LocalNode._meta.db_table in connections[using].introspection.table_names()
+    return there and LocalNode.objects.using(using).exists()
 
 
 def connect() -> None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from django.db import OperationalError, transaction
 
-from handleref_sync.capture.base import CAPTURE, LOCAL, PREFIX, STAMP, Vendor
+from handleref_sync.capture.base import CAPTURE, LOCAL, PREFIX, STAMP, Vendor, kind_of
 from handleref_sync.registry import Replicated
 
 SETTING = "handleref_sync.applying"
@@ -28,6 +28,14 @@ class PostgreSQL(Vendor):
         )
         return str(found[0][0]) if found else "public"
 
+    def columns(self, table: str) -> set[str]:
+        # Django's introspection sees only what is in the search path; `db_table` may name another schema.
+        found = self.rows(
+            "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
+            [self.quote(table)],
+        )
+        return {name for (name,) in found}
+
     def triggers(self, model: Replicated, columns: Sequence[str]) -> dict[str, str]:
         pk, q = self.quote(model.pk_column), self.quote
         schema = self._schema(CAPTURE)
@@ -35,13 +43,21 @@ class PostgreSQL(Vendor):
         differs = " OR ".join(
             f'o.{q(c)}::text COLLATE "C" IS DISTINCT FROM n.{q(c)}::text COLLATE "C"' for c in columns
         )
+        changed = " || ".join(
+            f'CASE WHEN o.{q(c)}::text COLLATE "C" IS DISTINCT FROM n.{q(c)}::text COLLATE "C" '
+            f"THEN '{name},' ELSE '' END"
+            for c, name in model.tracked(columns)
+        )
         note = f"INSERT INTO {schema}.{CAPTURE} (model, pk, op, timestamp) SELECT {model.id}"
+        update = note.replace("timestamp)", "timestamp, fields)")
+        fields = f"CASE WHEN n.{pk} IS NULL OR o.{pk} IS NULL THEN NULL ELSE {changed} END" if changed else "NULL"
         statements = {
             "ins": f"{note}, n.{pk}::text, 'I', {self.now_sql} FROM new_rows n;",
             # A FULL JOIN: SET id = id + 1 makes one row vanish, one appear, and changes those between.
             "upd": (
-                f"{note}, coalesce(n.{pk}, o.{pk})::text, CASE WHEN n.{pk} IS NULL THEN 'D' WHEN o.{pk} IS NULL "
-                f"THEN 'I' ELSE 'U' END, {self.now_sql} FROM old_rows o FULL JOIN new_rows n ON o.{pk} = n.{pk} "
+                f"{update}, coalesce(n.{pk}, o.{pk})::text, CASE WHEN n.{pk} IS NULL THEN 'D' WHEN o.{pk} IS NULL "
+                f"THEN 'I' ELSE 'U' END, {self.now_sql}, {fields} "
+                f"FROM old_rows o FULL JOIN new_rows n ON o.{pk} = n.{pk} "
                 f"WHERE n.{pk} IS NULL OR o.{pk} IS NULL OR {differs or 'false'};"
             ),
             "del": f"{note}, o.{pk}::text, 'D', {self.now_sql} FROM old_rows o;",
@@ -58,7 +74,7 @@ class PostgreSQL(Vendor):
                 f" {note}, o.{pk}::text, 'D', {self.now_sql} FROM {moved}; "
                 f"{note}, n.{pk}::text, 'I', {self.now_sql} FROM {moved};"
             )
-        return {self._name(model.table, kind): body for kind, body in statements.items()}
+        return {self._name(model.table, kind): f"BEGIN {body} RETURN NULL; END" for kind, body in statements.items()}
 
     EVENTS: ClassVar[dict[str, str]] = {
         "ins": "AFTER INSERT ON {table} REFERENCING NEW TABLE AS new_rows",
@@ -67,40 +83,27 @@ class PostgreSQL(Vendor):
         "trn": "BEFORE TRUNCATE ON {table}",
     }
 
-    def installed(self, model: Replicated, columns: Sequence[str]) -> bool:
-        wanted = {name: self._body(body) for name, body in self.triggers(model, columns).items()}
+    def present(self, table: str) -> dict[str, str]:
         found = self.rows(
             "SELECT t.tgname, p.prosrc FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid "
             "WHERE t.tgrelid = to_regclass(%s) AND t.tgname LIKE %s AND t.tgenabled = 'A'",
-            [self.quote(model.table), f"{PREFIX}\\_%"],
+            [self.quote(table), f"{PREFIX}\\_%"],
         )
-        return dict(found) == wanted
+        return dict(found)
 
-    @staticmethod
-    def _body(statements: str) -> str:
-        return f"BEGIN {statements} RETURN NULL; END"
-
-    def install(self, model: Replicated, columns: Sequence[str]) -> bool:
-        if self.installed(model, columns):
-            return False
-        self.uninstall(model.table)
-        table, schema = self.quote(model.table), self._schema(CAPTURE)
-        for (kind, event), (name, body) in zip(
-            self.EVENTS.items(), self.triggers(model, columns).items(), strict=True
-        ):
-            assert name == self._name(model.table, kind)
-            # SECURITY DEFINER: a role that may write the table need not be able to write the ledger.
-            self.execute(
-                f"CREATE OR REPLACE FUNCTION {schema}.{name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER "
-                f"SET search_path = pg_catalog, pg_temp AS $body${self._body(body)}$body$"
-            )
-            self.execute(
-                f"CREATE TRIGGER {name} {event.format(table=table)} FOR EACH STATEMENT WHEN "
-                f"(current_setting('{SETTING}', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION {schema}.{name}()"
-            )
-            # ALWAYS: also where session_replication_role is 'replica', as in restores and logical replication.
-            self.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}")
-        return True
+    def create_trigger(self, table: str, name: str, sql: str) -> None:
+        schema, table, event = self._schema(CAPTURE), self.quote(table), self.EVENTS[kind_of(name)]
+        # SECURITY DEFINER: a role that may write the table need not be able to write the ledger.
+        self.execute(
+            f"CREATE OR REPLACE FUNCTION {schema}.{name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER "
+            f"SET search_path = pg_catalog, pg_temp AS $body${sql}$body$"
+        )
+        self.execute(
+            f"CREATE TRIGGER {name} {event.format(table=table)} FOR EACH STATEMENT WHEN "
+            f"(current_setting('{SETTING}', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION {schema}.{name}()"
+        )
+        # ALWAYS: also where session_replication_role is 'replica', as in restores and logical replication.
+        self.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}")
 
     def uninstall(self, table: str) -> None:
         schema = self._schema(CAPTURE)
@@ -129,12 +132,33 @@ class PostgreSQL(Vendor):
         ms = f"(extract(epoch FROM {column}) * 1000)::bigint"
         return f"greatest(0, least(coalesce({ms}, 0) << 16, {self.now_sql}))"
 
-    def allocate_pks(self, table: str, pk_column: str, count: int) -> list[int]:
-        found = self.rows(
-            "SELECT nextval(pg_get_serial_sequence(%s, %s)::regclass) FROM generate_series(1, %s)",
-            [self.quote(table), pk_column, count],
+    def allocate_pks(self, model: Replicated, count: int) -> list[int]:
+        # A sequence knows nothing of keys that the application gave itself: those are passed over, ever more at once.
+        table, pk = self.quote(model.table), self.quote(model.pk_column)
+        free: list[int] = []
+        size = count
+        while len(free) < count:
+            found = self.rows(
+                "WITH taken AS MATERIALIZED (SELECT nextval(pg_get_serial_sequence(%s, %s)::regclass) AS n "
+                f"FROM generate_series(1, %s)) SELECT n FROM taken WHERE NOT EXISTS (SELECT 1 FROM {table} t "
+                f"WHERE t.{pk} = n) AND NOT EXISTS (SELECT 1 FROM {STAMP} s WHERE s.model_id = {model.id} AND "
+                f"s.pk = n::text) AND NOT EXISTS (SELECT 1 FROM {CAPTURE} c WHERE c.model = {model.id} AND "
+                "c.pk = n::text) ORDER BY n",
+                [table, model.pk_column, size],
+            )
+            free += [row[0] for row in found]
+            size = min(2 * size, 100_000)
+        return free[:count]
+
+    def move_on(self, model: Replicated) -> None:
+        table, pk = self.quote(model.table), self.quote(model.pk_column)
+        # In one statement and never backwards. What others take from the sequence meanwhile only moves it further.
+        self.rows(
+            f"WITH s AS (SELECT pg_get_serial_sequence(%s, %s)::regclass AS seq), "
+            f"m AS (SELECT max({pk}) AS n FROM {table}) "
+            "SELECT setval(seq, n) FROM s, m WHERE seq IS NOT NULL AND n > coalesce(pg_sequence_last_value(seq), 0)",
+            [table, model.pk_column],
         )
-        return [row[0] for row in found]
 
     def bound_waits(self) -> None:
         # Below deadlock_timeout (1 s unless set otherwise): in a deadlock it is the applier that gives way, not the
@@ -146,6 +170,42 @@ class PostgreSQL(Vendor):
 
     def read_committed(self) -> None:
         self.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+
+    def among(self, column: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
+        return f"{column} = ANY(%s)", [list(values)]
+
+    def insert_rows(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        names = ", ".join(self.quote(c) for c in columns)
+        with self.connection.cursor() as cursor, self.connection.wrap_database_errors:
+            if not hasattr(cursor, "copy"):  # psycopg2
+                return super().insert_rows(table, columns, rows)
+            # Several times as fast as INSERT, and the triggers see it like any other statement.
+            with cursor.copy(f"COPY {self.quote(table)} ({names}) FROM STDIN") as copy:
+                for row in rows:
+                    copy.write_row(row)
+
+    def update_rows(self, table: str, pk_column: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
+        q, names = self.quote, [*columns, pk_column]
+        # No length in the type: an explicit cast to varchar(5) would cut a longer text without a word.
+        types = dict(
+            self.rows(
+                "SELECT attname, format_type(atttypid, -1) FROM pg_attribute WHERE attrelid = to_regclass(%s)",
+                [q(table)],
+            )
+        )
+        marks = f"({', '.join(f'%s::{types[name]}' for name in names)})"
+        assignments = ", ".join(f"{q(name)} = v.{q(name)}" for name in columns)
+        done = 0
+        for start in range(0, len(rows), 500):
+            chunk = rows[start : start + 500]
+            with self.connection.cursor() as cursor:
+                cursor.execute(
+                    f"UPDATE {q(table)} t SET {assignments} FROM (VALUES {', '.join([marks] * len(chunk))}) "
+                    f"v ({', '.join(map(q, names))}) WHERE t.{q(pk_column)} = v.{q(pk_column)}",
+                    [value for row in chunk for value in row],
+                )
+                done += cursor.rowcount
+        return done
 
     def deletes_alone(self, table: str) -> bool:
         return not self.rows(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any
 
 from handleref_sync.capture.base import APPLYING, CAPTURE, LOCAL, PREFIX, Vendor
 from handleref_sync.registry import Replicated
@@ -11,6 +15,9 @@ from handleref_sync.registry import Replicated
 
 class SQLite(Vendor):
     now_sql = "(CAST((julianday('now') - 2440587.5) * 86400000.0 + 0.5 AS INTEGER) << 16)"
+
+    def columns(self, table: str) -> set[str]:
+        return {name for (name,) in self.rows("SELECT name FROM pragma_table_xinfo(%s)", [table])}
 
     def triggers(self, model: Replicated, columns: Sequence[str]) -> dict[str, str]:
         table, pk, q = self.quote(model.table), self.quote(model.pk_column), self.quote
@@ -21,10 +28,16 @@ class SQLite(Vendor):
         if model.identity == "ends":
             moved = f"{moved} OR {differs}"  # a membership with other ends is another record
 
+        changed = " || ".join(
+            f"CASE WHEN OLD.{q(c)} IS NOT NEW.{q(c)} COLLATE BINARY THEN '{name},' ELSE '' END"
+            for c, name in model.tracked(columns)
+        )
+
         def note(op: str, row: str, where: str = "") -> str:
+            fields = changed if op == "U" and changed else "NULL"
             return (
-                f"INSERT INTO {CAPTURE} (model, pk, op, timestamp) "
-                f"SELECT {model.id}, CAST({row}.{pk} AS TEXT), '{op}', {self.now_sql}{where};"
+                f"INSERT INTO {CAPTURE} (model, pk, op, timestamp, fields) "
+                f"SELECT {model.id}, CAST({row}.{pk} AS TEXT), '{op}', {self.now_sql}, {fields}{where};"
             )
 
         bodies = {
@@ -39,7 +52,7 @@ class SQLite(Vendor):
         names = {kind: f"{PREFIX}_{kind}_{model.table}" for kind in bodies}
         return {names[kind]: f"CREATE TRIGGER {q(names[kind])} {body}" for kind, body in bodies.items()}
 
-    def _present(self, table: str) -> dict[str, str]:
+    def present(self, table: str) -> dict[str, str]:
         found = self.rows(
             "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = %s "
             "AND substr(name, 1, 15) = 'handleref_sync_'",
@@ -47,20 +60,8 @@ class SQLite(Vendor):
         )
         return dict(found)
 
-    def installed(self, model: Replicated, columns: Sequence[str]) -> bool:
-        return self._present(model.table) == self.triggers(model, columns)
-
-    def install(self, model: Replicated, columns: Sequence[str]) -> bool:
-        if self.installed(model, columns):
-            return False
-        self.uninstall(model.table)
-        for sql in self.triggers(model, columns).values():
-            self.execute(sql)
-        return True
-
-    def uninstall(self, table: str) -> None:
-        for name in self._present(table):
-            self.execute(f"DROP TRIGGER IF EXISTS {self.quote(name)}")
+    def create_trigger(self, table: str, name: str, sql: str) -> None:
+        self.execute(sql)
 
     def sequence_lock(self) -> None:
         # A write, so that even a deferred transaction holds SQLite's one write lock from here on.
@@ -88,13 +89,35 @@ class SQLite(Vendor):
         ms = f"CAST((julianday({column}) - 2440587.5) * 86400000.0 + 0.5 AS INTEGER)"
         return f"max(0, min(coalesce({ms}, 0) << 16, {self.now_sql}))"
 
-    def allocate_pks(self, table: str, pk_column: str, count: int) -> list[int]:
+    def allocate_pks(self, model: Replicated, count: int) -> list[int]:
         # The write lock is ours, so nobody else can take them. An insert with a pk moves AUTOINCREMENT's own mark.
-        highest = self.rows(f"SELECT coalesce(max({self.quote(pk_column)}), 0) FROM {self.quote(table)}")[0][0]
+        table = model.table
+        highest = self.rows(
+            f"SELECT max(coalesce((SELECT max({self.quote(model.pk_column)}) FROM {self.quote(table)}), 0), "
+            f"coalesce((SELECT max(CAST(pk AS INTEGER)) FROM {CAPTURE} WHERE model = {model.id}), 0))"
+        )[0][0]
         if self.rows("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'"):
             mark = self.rows("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = %s", [table])[0][0]
             highest = max(highest, mark)
         return list(range(highest + 1, highest + 1 + count))
+
+    def keeps(self, value: Any) -> bool:
+        # NaN becomes NULL. A decimal becomes a REAL, of which Django reads back as many digits as surely hold.
+        if isinstance(value, float):
+            return value == value
+        if isinstance(value, Decimal):
+            digits = "".join(map(str, value.as_tuple().digits)).strip("0")
+            return value.is_finite() and len(digits) <= sys.float_info.dig
+        return True
+
+    def among(self, column: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
+        # As one JSON text, for parameters are limited. A NUL would end a text that comes out of JSON.
+        others = [v for v in values if type(v) is not int and not (type(v) is str and "\0" not in v)]
+        plain = json.dumps([v for v in values if v not in others] if others else list(values))
+        sql = f"{column} IN (SELECT value FROM json_each(%s))"
+        if others:
+            sql = f"({sql} OR {column} IN ({', '.join(['%s'] * len(others))}))"
+        return sql, [plain, *others]
 
     def deletes_alone(self, table: str) -> bool:
         return not self.rows(

@@ -17,8 +17,8 @@ write; without it a conflict would be found again, and again, on its way through
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from handleref_sync.core.change import Version
 from handleref_sync.core.resolvers import LastWriterWins, Resolver
@@ -33,8 +33,7 @@ class Loser(Enum):
     INCOMING = "incoming"
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What to do: whether the incoming content is written, the stamp afterwards, and who lost."""
 
     write: bool

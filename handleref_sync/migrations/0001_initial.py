@@ -3,6 +3,8 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
+import handleref_sync.models.fields
+
 
 class Migration(migrations.Migration):
     initial = True
@@ -21,9 +23,15 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("model", models.IntegerField()),
-                ("pk_text", models.TextField(db_column="pk")),
+                ("pk_text", handleref_sync.models.fields.KeyField(db_column="pk", max_length=500)),
                 ("op", models.CharField(max_length=1)),
                 ("timestamp", models.BigIntegerField()),
+                (
+                    "fields",
+                    models.TextField(
+                        help_text="what an update changed, where that is asked; NULL: everything", null=True
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
@@ -31,10 +39,16 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.CharField(max_length=40, primary_key=True, serialize=False)),
                 ("model", models.CharField(max_length=200)),
-                ("key", models.TextField()),
+                ("key", handleref_sync.models.fields.KeyField(max_length=500)),
                 ("node", models.CharField(max_length=100)),
                 ("counter", models.BigIntegerField()),
                 ("timestamp", models.BigIntegerField()),
+                (
+                    "aspect",
+                    models.TextField(
+                        blank=True, default="", help_text="which part of the version lost; empty: all of it"
+                    ),
+                ),
                 ("data", models.BinaryField(help_text="the fields in wire form; NULL: it was a deletion", null=True)),
                 ("restored", models.BooleanField(default=False)),
                 ("dismissed", models.BooleanField(default=False)),
@@ -82,8 +96,10 @@ class Migration(migrations.Migration):
                 ("pull_sequence", models.BigIntegerField(default=0)),
                 ("pull_token", models.CharField(blank=True, max_length=40)),
                 ("pull_scope", models.CharField(blank=True, max_length=40)),
-                ("given_sequence", models.BigIntegerField(default=0)),
-                ("given_token", models.CharField(blank=True, max_length=40)),
+                (
+                    "given",
+                    models.JSONField(default=list, help_text="the last cursors that it was given, newest last"),
+                ),
                 ("given_scope", models.CharField(blank=True, max_length=40)),
                 ("known", models.TextField(blank=True, help_text="its version vector when it was last met")),
                 ("lag_pull", models.BigIntegerField(blank=True, null=True)),
@@ -96,6 +112,22 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("label", models.CharField(max_length=200, unique=True)),
+                (
+                    "fields",
+                    models.JSONField(
+                        default=dict, help_text="its columns here, and the sequence after which each came"
+                    ),
+                ),
+                (
+                    "unknown",
+                    models.JSONField(default=list, help_text="fields met in changes that it has no column for here"),
+                ),
+                (
+                    "unreadable",
+                    models.JSONField(
+                        default=dict, help_text="rows that can't be read, and so do not travel, and why"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
@@ -105,6 +137,12 @@ class Migration(migrations.Migration):
                 ("name", models.SlugField(max_length=60)),
                 ("sequence", models.BigIntegerField(default=0)),
                 ("private_key", models.BinaryField()),
+                (
+                    "baseline",
+                    models.SlugField(
+                        blank=True, db_index=False, help_text="of whom one is being taken", max_length=60
+                    ),
+                ),
                 ("created", models.DateTimeField(auto_now_add=True)),
                 (
                     "incarnation",
@@ -131,7 +169,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("model", models.CharField(max_length=200)),
-                ("key", models.TextField()),
+                ("key", handleref_sync.models.fields.KeyField(max_length=500)),
                 ("counter", models.BigIntegerField()),
                 ("clock", models.TextField()),
                 ("timestamp", models.BigIntegerField()),
@@ -155,7 +193,9 @@ class Migration(migrations.Migration):
                 ("detail", models.TextField(blank=True)),
                 (
                     "waits_for",
-                    models.TextField(blank=True, db_index=True, help_text="the record it needs: model, space, key"),
+                    handleref_sync.models.fields.KeyField(
+                        blank=True, db_index=True, help_text="the record it needs: model, space, key", max_length=701
+                    ),
                 ),
                 ("sequence", models.BigIntegerField(unique=True)),
                 ("since", models.DateTimeField(auto_now_add=True)),
@@ -177,16 +217,21 @@ class Migration(migrations.Migration):
             name="Stamp",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("pk_text", models.TextField(db_column="pk", null=True)),
-                ("key", models.TextField(null=True)),
+                ("pk_text", handleref_sync.models.fields.KeyField(db_column="pk", max_length=500, null=True)),
+                ("key", handleref_sync.models.fields.KeyField(max_length=500, null=True)),
                 ("counter", models.BigIntegerField()),
                 ("clock", models.TextField(null=True)),
                 ("timestamp", models.BigIntegerField()),
                 ("deleted", models.BooleanField(default=False)),
                 ("sequence", models.BigIntegerField(unique=True)),
                 (
+                    "carried",
+                    models.BinaryField(help_text="fields that the current version did not write itself", null=True),
+                ),
+                (
                     "model",
                     models.ForeignKey(
+                        db_constraint=False,
                         db_index=False,
                         on_delete=django.db.models.deletion.PROTECT,
                         to="handleref_sync.replicatedmodel",
@@ -195,7 +240,10 @@ class Migration(migrations.Migration):
                 (
                     "node",
                     models.ForeignKey(
-                        db_index=False, on_delete=django.db.models.deletion.PROTECT, to="handleref_sync.node"
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        to="handleref_sync.node",
                     ),
                 ),
             ],
@@ -203,7 +251,6 @@ class Migration(migrations.Migration):
                 "constraints": [
                     models.UniqueConstraint(fields=("model", "pk_text"), name="handleref_sync_stamp_pk"),
                     models.UniqueConstraint(
-                        condition=models.Q(("key__isnull", False)),
                         fields=("model", "key"),
                         name="handleref_sync_stamp_key",
                     ),

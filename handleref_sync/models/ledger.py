@@ -6,6 +6,10 @@ from django.db import models
 
 from handleref_sync.core.change import Version
 from handleref_sync.core.version_vector import Dot, VersionVector
+from handleref_sync.models.fields import KeyField
+
+KEY_LENGTH = 500
+"""Characters of a key, where the database has to know: with a model before it, as many as an index can hold."""
 
 
 class Node(models.Model):
@@ -14,6 +18,9 @@ class Node(models.Model):
     name = models.CharField(max_length=100, unique=True)
     vector = models.BigIntegerField(default=0, help_text="all of its writes up to here are incorporated")
     seen = models.BigIntegerField(default=0, help_text="the highest counter met, applied or not")
+
+    class Meta:
+        app_label = "handleref_sync"
 
     def __str__(self) -> str:
         return self.name
@@ -26,7 +33,11 @@ class LocalNode(models.Model):
     incarnation = models.ForeignKey(Node, on_delete=models.PROTECT)
     sequence = models.BigIntegerField(default=0)
     private_key = models.BinaryField()
+    baseline = models.SlugField(max_length=60, blank=True, db_index=False, help_text="of whom one is being taken")
     created = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        app_label = "handleref_sync"
 
     def __str__(self) -> str:
         return self.name
@@ -36,6 +47,12 @@ class ReplicatedModel(models.Model):
     """A short number for a model label, so that stamps and triggers stay small."""
 
     label = models.CharField(max_length=200, unique=True)
+    fields = models.JSONField(default=dict, help_text="its columns here, and the sequence after which each came")
+    unknown = models.JSONField(default=list, help_text="fields met in changes that it has no column for here")
+    unreadable = models.JSONField(default=dict, help_text="rows that can't be read, and so do not travel, and why")
+
+    class Meta:
+        app_label = "handleref_sync"
 
     def __str__(self) -> str:
         return self.label
@@ -49,9 +66,13 @@ class Capture(models.Model):
     """
 
     model = models.IntegerField()
-    pk_text = models.TextField(db_column="pk")
+    pk_text = KeyField(max_length=KEY_LENGTH, db_column="pk")
     op = models.CharField(max_length=1)
     timestamp = models.BigIntegerField()
+    fields = models.TextField(null=True, help_text="what an update changed, where that is asked; NULL: everything")
+
+    class Meta:
+        app_label = "handleref_sync"
 
     def __str__(self) -> str:
         return f"{self.op} {self.model}/{self.pk_text}"
@@ -64,22 +85,23 @@ class Stamp(models.Model):
     whose pk may be used again has no pk: three economies that keep the ledger smaller than what it describes.
     """
 
-    model = models.ForeignKey(ReplicatedModel, on_delete=models.PROTECT, db_index=False)
-    pk_text = models.TextField(db_column="pk", null=True)
-    key = models.TextField(null=True)
-    node = models.ForeignKey(Node, on_delete=models.PROTECT, db_index=False)
+    # No constraints in the database: it would look both up for each of thousands of stamps. Neither is ever deleted.
+    model = models.ForeignKey(ReplicatedModel, on_delete=models.PROTECT, db_index=False, db_constraint=False)
+    pk_text = KeyField(max_length=KEY_LENGTH, db_column="pk", null=True)
+    key = KeyField(max_length=KEY_LENGTH, null=True)
+    node = models.ForeignKey(Node, on_delete=models.PROTECT, db_index=False, db_constraint=False)
     counter = models.BigIntegerField()
     clock = models.TextField(null=True)
     timestamp = models.BigIntegerField()
     deleted = models.BooleanField(default=False)
     sequence = models.BigIntegerField(unique=True)
+    carried = models.BinaryField(null=True, help_text="fields that the current version did not write itself")
 
     class Meta:
+        app_label = "handleref_sync"
         constraints = (
             models.UniqueConstraint(fields=["model", "pk_text"], name="handleref_sync_stamp_pk"),
-            models.UniqueConstraint(
-                fields=["model", "key"], name="handleref_sync_stamp_key", condition=models.Q(key__isnull=False)
-            ),
+            models.UniqueConstraint(fields=["model", "key"], name="handleref_sync_stamp_key"),
         )
 
     def __str__(self) -> str:
@@ -103,3 +125,6 @@ class Stamp(models.Model):
 
 class Applying(models.Model):
     """While this has a row, SQLite's triggers are silent. Only the applier's own transaction ever sees one."""
+
+    class Meta:
+        app_label = "handleref_sync"

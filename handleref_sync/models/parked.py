@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from django.db import models
 
+from handleref_sync.models.fields import KeyField
+from handleref_sync.models.ledger import KEY_LENGTH
+
 
 class Parked(models.Model):
     """One version that waits. It has a sequence of its own: other nodes get it from us all the same."""
@@ -19,7 +22,7 @@ class Parked(models.Model):
         CLOCK_AHEAD = "clock-ahead", "was stamped by a clock that is too far ahead"
 
     model = models.CharField(max_length=200)
-    key = models.TextField()
+    key = KeyField(max_length=KEY_LENGTH)
     node = models.ForeignKey("handleref_sync.Node", on_delete=models.PROTECT, db_index=False)
     counter = models.BigIntegerField()
     clock = models.TextField()
@@ -27,11 +30,15 @@ class Parked(models.Model):
     data = models.BinaryField(null=True)
     reason = models.CharField(max_length=20, choices=Reason.choices)
     detail = models.TextField(blank=True)
-    waits_for = models.TextField(blank=True, db_index=True, help_text="the record it needs: model, space, key")
+    peer = models.CharField(max_length=60, blank=True, default="", help_text="who brought it")
+    waits_for = KeyField(
+        max_length=KEY_LENGTH + 201, blank=True, db_index=True, help_text="the record it needs: model, space, key"
+    )
     sequence = models.BigIntegerField(unique=True)
     since = models.DateTimeField(auto_now_add=True)
 
     class Meta:
+        app_label = "handleref_sync"
         constraints = (models.UniqueConstraint(fields=["node", "counter"], name="handleref_sync_parked_dot"),)
         verbose_name_plural = "parked changes"
 

@@ -21,13 +21,15 @@ class Peer(models.Model):
     pull_sequence = models.BigIntegerField(default=0)
     pull_token = models.CharField(max_length=40, blank=True)
     pull_scope = models.CharField(max_length=40, blank=True)
-    given_sequence = models.BigIntegerField(default=0)
-    given_token = models.CharField(max_length=40, blank=True)
+    given = models.JSONField(default=list, help_text="the last cursors that it was given, newest last")
     given_scope = models.CharField(max_length=40, blank=True)
     known = models.TextField(blank=True, help_text="its version vector when it was last met")
     lag_pull = models.BigIntegerField(null=True, blank=True)
     lease = models.CharField(max_length=200, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        app_label = "handleref_sync"
 
     def __str__(self) -> str:
         return self.name
@@ -41,6 +43,9 @@ class Invite(models.Model):
     expires = models.DateTimeField()
     used_at = models.DateTimeField(null=True)
 
+    class Meta:
+        app_label = "handleref_sync"
+
     def __str__(self) -> str:
         return f"invite for {self.peer_name}"
 
@@ -53,6 +58,7 @@ class Nonce(models.Model):
     created = models.DateTimeField(auto_now_add=True, db_index=True)
 
     class Meta:
+        app_label = "handleref_sync"
         constraints = (models.UniqueConstraint(fields=["peer_name", "nonce"], name="handleref_sync_nonce_once"),)
 
     def __str__(self) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.conf import settings as django_settings
 from django.db import models
 from django.db.models import Max, Q
-from django.utils import timezone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,7 @@ class HandleRefQuerySet(models.QuerySet[_M]):
 
     def since(
         self,
-        timestamp: datetime | Real | float | None = None,
+        timestamp: datetime | Real | Decimal | float | None = None,
         version: int | None = None,
         deleted: bool = False,
         *,
@@ -33,6 +33,7 @@ class HandleRefQuerySet(models.QuerySet[_M]):
 
         `vector` ({node: counter}) asks for rows whose current write that vector has not incorporated. Rows that
         were written here and not stamped yet count as such. Soft-deleted rows only with ``deleted=True``.
+        Raises ValueError for a number that is no moment between the years 1 and 9999.
         """
         result = self if deleted else self.undeleted()
         if timestamp is not None:
@@ -54,12 +55,38 @@ class HandleRefQuerySet(models.QuerySet[_M]):
         """The newest ``updated``, or None if there is no row."""
         return self.aggregate(last=Max("updated"))["last"]  # type: ignore[no-any-return]
 
+    def with_stamps(self) -> Self:
+        """The same rows, with ``stamp`` and ``node`` loaded: one query more for many rows, none for a single one.
+
+        Asks for instances; after ``values()`` or ``values_list()`` it raises TypeError.
+        """
+        from handleref_sync.models.stamped import StampedIterable
+
+        clone: Any = self.all()
+        if clone._fields is not None:
+            raise TypeError("Cannot call with_stamps() after .values() or .values_list()")
+        clone._iterable_class = StampedIterable
+        return clone  # type: ignore[no-any-return]
+
+    def soft_delete(self) -> tuple[int, dict[str, int]]:
+        """Soft-delete these rows and all that ``delete_cascade`` leads to, set by set; all or nothing.
+
+        Returns (count, {label: count}) of the rows that were not deleted before. Like ``update()`` it calls neither
+        ``save()`` nor ``delete()`` of a model and sends no signals.
+        """
+        from handleref_sync.models.soft_delete import soft_delete
+
+        return soft_delete(self)
+
+    soft_delete.alters_data = True  # type: ignore[attr-defined]
+    soft_delete.queryset_only = True  # type: ignore[attr-defined]
+
 
 class HandleRefManager(models.Manager[_M]):
     """Default manager of every HandleRefModel, and so of every related manager."""
 
     def get_queryset(self) -> HandleRefQuerySet[_M]:
-        return HandleRefQuerySet(self.model, using=self._db)
+        return HandleRefQuerySet(self.model, using=self._db, hints=self._hints)  # type: ignore[attr-defined]
 
     @property
     def tag(self) -> str:
@@ -82,10 +109,20 @@ class HandleRefManager(models.Manager[_M]):
         """The newest ``updated`` of the rows that match `kwargs`, or of all."""
         return self.get_queryset().filter(**kwargs).last_change()
 
+    def with_stamps(self) -> HandleRefQuerySet[_M]:
+        """All rows, with ``stamp`` and ``node`` loaded: see HandleRefQuerySet.with_stamps."""
+        return self.get_queryset().with_stamps()
 
-def _moment(value: datetime | Real | float) -> datetime:
-    """A Unix time means the same instant in every time-zone setting."""
-    if isinstance(value, datetime):
+
+def _moment(value: Any) -> Any:
+    """A Unix time as the moment that it is; what is no number stays what it is, and the field judges it.
+
+    Raises ValueError for a number that no datetime can hold.
+    """
+    if not isinstance(value, Real | Decimal):
         return value
-    moment = datetime.fromtimestamp(float(value), UTC)
-    return moment if django_settings.USE_TZ else timezone.make_naive(moment, timezone.get_default_timezone())
+    try:
+        # Without USE_TZ, rows bear the process's own local time. With it, no setting has a say in what moment it is.
+        return datetime.fromtimestamp(float(value), UTC if django_settings.USE_TZ else None)
+    except (ValueError, OverflowError, OSError) as error:
+        raise ValueError(f"{value!r} is not a Unix time: give seconds since 1970, of the years 1 to 9999.") from error

@@ -7,24 +7,36 @@ does not commit, nothing of this happened.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from django.db import DatabaseError, IntegrityError, OperationalError, transaction
+from django.db import DatabaseError, IntegrityError, OperationalError, connections, transaction
 
-from handleref_sync.core.change import Change, Record
-from handleref_sync.core.version_vector import Dot
+from handleref_sync.capture.base import vendor_for
+from handleref_sync.core.change import Change, Record, Version
+from handleref_sync.core.version_vector import Dot, VersionVector
 from handleref_sync.exceptions import DotReused, NotPermitted, SyncError
 from handleref_sync.models import Parked, Peer
 from handleref_sync.replication import conflicts, parking
-from handleref_sync.replication.feed import change_of
+from handleref_sync.replication.collisions import Collider
+from handleref_sync.replication.feed import change_of, version_of
 from handleref_sync.replication.ledger import Ledger, StampRow, locked
 from handleref_sync.replication.outcome import Outcome
 from handleref_sync.replication.page import Page
 from handleref_sync.replication.plan import Held, Plan, Planner
+from handleref_sync.replication.references import Settler
+from handleref_sync.replication.revisions import Revisions
+from handleref_sync.replication.upgrade import take_effect
+from handleref_sync.replication.values import Unfit
 from handleref_sync.replication.writing import Writer
-from handleref_sync.signals import changes_applied
+from handleref_sync.signals import changes_applied, files_named
 
 Reason = Parked.Reason
+RETRIES = 4
+"""How often a page is applied again that was the victim of a deadlock."""
+logger = logging.getLogger("handleref_sync.replication")
 
 
 def apply_page(using: str, peer: Peer, page: Page, *, whole: bool, scope: str) -> Outcome:
@@ -34,12 +46,25 @@ def apply_page(using: str, peer: Peer, page: Page, *, whole: bool, scope: str) -
     nothing is applied.
     """
     try:
-        return _apply_page(using, peer, page, whole, scope)
+        return _again(using, lambda: _apply_page(using, peer, page, whole, scope))
     except IntegrityError as error:  # found at COMMIT only: SQLite checks foreign keys there
         raise SyncError(
             f"A page of {peer.name} can't be committed: {str(error).strip()}.",
             hint="A constraint that Django knows nothing of is in the way; nothing of the page was applied.",
         ) from error
+
+
+def _again(using: str, apply: Callable[[], Outcome]) -> Outcome:
+    """Apply, and again where a deadlock has cost the whole transaction: a bounded number of times, with jitter."""
+    vendor = vendor_for(connections[using])
+    for attempt in range(RETRIES):
+        try:
+            return apply()
+        except OperationalError as error:
+            if not vendor.lost_transaction(error):
+                raise
+            time.sleep(random.uniform(0, 0.1 * 2**attempt))
+    return apply()
 
 
 def _apply_page(using: str, peer: Peer, page: Page, whole: bool, scope: str) -> Outcome:
@@ -48,9 +73,12 @@ def _apply_page(using: str, peer: Peer, page: Page, whole: bool, scope: str) -> 
         ledger.vendor.bound_waits()
         _check(ledger, peer, page.changes)
         _learn(ledger, page.changes)
-        applier = Applier(ledger)
+        applier = Applier(ledger, peer.name)
         outcome.add(applier.apply(page.changes))
         outcome.add(applier.retry(outcome))
+        if page.head:
+            # Not before: what looks unsettled in the middle of a feed may be settled by its next page.
+            outcome.add(applier.settle())
         peer.pull_sequence, peer.pull_token = page.cursor
         peer.pull_scope = scope
         peer.save(using=using, update_fields=["pull_sequence", "pull_token", "pull_scope"])
@@ -60,14 +88,21 @@ def _apply_page(using: str, peer: Peer, page: Page, whole: bool, scope: str) -> 
     return outcome
 
 
-def retry_parked(using: str, node: str) -> Outcome:
-    """Try all parked changes again; those that still can't be written stay as they are."""
+def retry_parked(using: str, node: str, *, settle: bool = False) -> Outcome:
+    """Try all parked changes again; those that still can't be written stay as they are.
+
+    `settle`: all that the peers have is here, so that it can be decided what becomes of what contradicts it.
+    """
     outcome = Outcome()
+    take_effect(using)
     if not Parked.objects.using(using).exists():
         return outcome
     with locked(using) as ledger:
         ledger.vendor.bound_waits()
-        outcome.add(Applier(ledger).retry())
+        applier = Applier(ledger, node)
+        outcome.add(applier.retry())
+        if settle:
+            outcome.add(applier.settle())
         transaction.on_commit(lambda: announce(using, node, ledger, outcome), using=using, robust=True)
     return outcome
 
@@ -76,38 +111,47 @@ def announce(using: str, node: str, ledger: Ledger, outcome: Outcome) -> None:
     """Tell caches and search indexes: an applied change calls no ``save()``."""
     for label, keys in outcome.keys.items():
         changes_applied.send(ledger.models[label].model, keys=keys, node=node, using=using)
+    for label, names in outcome.files.items():
+        files_named.send(ledger.models[label].model, names=list(names), node=node, using=using)
 
 
 def _check(ledger: Ledger, peer: Peer, changes: Iterable[Change]) -> None:
     me = ledger.local.incarnation.name
+    seen = VersionVector() if peer.relay else ledger.seen()
     for change in changes:
-        dot = change.version.dot
-        if not peer.relay and dot.node.partition("~")[0] != peer.name:
-            raise NotPermitted(
-                f"{peer.name} may not pass on what {dot.node} wrote.", hint="Set its relay flag, if you trust it."
-            )
-        if change.version.clock.get(me, 0) > ledger.local.sequence:
+        if not peer.relay:
+            _check_authors(peer, change, seen)
+        if change.version.clock.counter(me) > ledger.local.sequence:
             raise DotReused(
                 f"{peer.name} knows writes of this node that it doesn't have: it was restored from a backup.",
                 hint="Run sync_peer again: the node takes a new incarnation, and gets those writes back.",
             )
 
 
+def _check_authors(peer: Peer, change: Change, seen: VersionVector) -> None:
+    """Only what `peer` wrote itself; of what others gave its fields, only what we have met."""
+    others = [mark.dot for mark, _ in change.carried.values() if not seen.knows(mark.dot)]
+    for dot in (change.version.dot, *others):
+        if dot.node.partition("~")[0] != peer.name:
+            raise NotPermitted(
+                f"{peer.name} may not pass on what {dot.node} wrote.", hint="Set its relay flag, if you trust it."
+            )
+
+
 def _learn(ledger: Ledger, changes: Iterable[Change]) -> None:
     """Note the nodes and counters met, before any savepoint that might be rolled back."""
-    met: dict[str, int] = {}
-    for change in changes:
-        for node, counter in change.version.clock.items():
-            if counter > met.get(node, 0):
-                met[node] = counter
-    ledger.saw(met)
+    ledger.saw(VersionVector.union(change.version.clock for change in changes))
 
 
 class Applier:
-    """Applies changes within one locked transaction."""
+    """Applies changes within one locked transaction. `peer`: whose round it is."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, peer: str) -> None:
         self.ledger = ledger
+        self.peer = peer
+        self.revisions = Revisions.of(ledger)
+        self._brought: dict[Dot, str] = {}
+        """Who brought what had been parked."""
         self._anything_parked = Parked.objects.using(ledger.using).exists()
 
     def apply(self, changes: Sequence[Change]) -> Outcome:
@@ -126,9 +170,47 @@ class Applier:
             if not parked:
                 return total
             self._anything_parked = True
-            after = self.apply([change_of(self.ledger, p) for p in parked])
+            retried = [(change_of(self.ledger, p), p.peer) for p in parked]
+            self._brought = {change.version.dot: peer for change, peer in retried if peer}
+            after = self.apply([change for change, _ in retried])
             after.parked = 0  # they were counted when they came
             total.add(after)
+
+    def settle(self) -> Outcome:
+        """Settle what waits because two nodes did what does not go together; then what that sets free.
+
+        One side deleted what the other refers to, or two records want the same unique value.
+        """
+        total = Outcome()
+        if not self._anything_parked:
+            return total
+        total.add(self.retry())
+        reasons = (Reason.STILL_REFERENCED, Reason.PARENT_DELETED, Reason.UNIQUE)
+        for parked in parking.waiting(self.ledger):
+            if parked.reason in reasons:
+                self._brought = {version_of(self.ledger, parked).dot: parked.peer} if parked.peer else {}
+                total.add(self._settle(parked))
+        if total.applied:
+            total.add(self.retry())
+        return total
+
+    def _settle(self, parked: Parked) -> Outcome:
+        try:
+            with transaction.atomic(using=self.ledger.using):
+                planner, outcome = Planner(self.ledger), Outcome()
+                if parked.reason == Reason.UNIQUE:
+                    steps = Collider(self.ledger, planner).steps(parked)
+                else:
+                    steps = [Settler(self.ledger, planner).plans(parked)]
+                for plans in filter(None, steps):
+                    outcome.add(self._carry_out(planner, plans))
+                return outcome
+        except (DatabaseError, OverflowError, ValueError, LookupError, TypeError, Unfit) as error:
+            vendor = self.ledger.vendor
+            if isinstance(error, OperationalError) and not (vendor.waited_too_long(error) or vendor.refused(error)):
+                raise
+            logger.warning("%s waits on: %s", parked, error)
+            return Outcome()  # it is still parked
 
     def _attempt(self, batch: list[Change]) -> Outcome:
         """Apply a batch; on an error halve it, until the guilty one is alone and can be parked."""
@@ -144,7 +226,7 @@ class Applier:
                     return self._apply(batch, replace=True)
         except (DatabaseError, OverflowError, ValueError) as error:
             late = self.ledger.vendor.waited_too_long(error)
-            if isinstance(error, OperationalError) and not late:
+            if isinstance(error, OperationalError) and not (late or self.ledger.vendor.refused(error)):
                 raise  # the connection or the disk, not the change
             if late:
                 self.ledger.vendor.hurry()
@@ -157,23 +239,28 @@ class Applier:
             if isinstance(error, IntegrityError):
                 dangling = self.ledger.vendor.dangling(error)
                 reason = Reason.PARENT_MISSING if dangling else Reason.UNIQUE
-            self._anything_parked = True
-            return Outcome(parked=int(parking.park(self.ledger, batch[0], reason, str(error).strip())))
+            return Outcome(parked=self._hold(Held(batch[0], reason, str(error).strip())))
 
     def _apply(self, batch: list[Change], *, replace: bool = False) -> Outcome:
+        planner = Planner(self.ledger)
+        return self._carry_out(planner, planner.plan(batch), replace=replace)
+
+    def _carry_out(self, planner: Planner, plans: list[Plan], *, replace: bool = False) -> Outcome:
         ledger, vendor = self.ledger, self.ledger.vendor
-        planner = Planner(ledger)
-        plans = planner.plan(batch)
         writer = Writer(planner, replace=replace)
         outcome = Outcome()
         with vendor.applying():
             vendor.defer_constraints()
             plans = writer.write(plans)
             vendor.check_constraints()
-            losers = [plan.loser for plan in plans if plan.loser is not None]
-            conflicts.log(ledger, losers)
+            losers = [lost for plan in plans for lost in plan.lost]
+            logged = conflicts.log(ledger, losers)
         outcome.conflicts = len(losers)
+        touched = [p for p in plans if p.decision.write and (p.values is not None or p.live)]
         self._stamp(plans, writer)
+        if self.revisions is not None:
+            self.revisions.record(planner, touched, logged, self._peer_of, self.peer)
+        ledger.met({label: names for label, names in planner.unknown.items() if names})
         for held in planner.held:
             outcome.parked += self._hold(held)
         if self._anything_parked:
@@ -181,12 +268,22 @@ class Applier:
         outcome.applied = len(plans)
         for plan in plans:
             if plan.decision.write:
-                outcome.keys[plan.change.record.model].append(plan.change.record.key)
+                label = plan.change.record.model
+                outcome.keys[label].append(plan.change.record.key)
+                model = ledger.models[label]
+                if model.files and plan.values is not None:
+                    for name, value in zip(plan.fields, plan.values, strict=True):
+                        if value and name in model.files:
+                            outcome.files[label][model.own_name(name), value] = None
         return outcome
 
     def _hold(self, held: Held) -> int:
         self._anything_parked = True
-        return int(parking.park(self.ledger, held.change, held.reason, held.detail, held.waits_for))
+        peer = self._peer_of(held.change.version.dot)
+        return int(parking.park(self.ledger, held.change, held.reason, held.detail, held.waits_for, peer))
+
+    def _peer_of(self, dot: Dot) -> str:
+        return self._brought.get(dot, self.peer)
 
     def _stamp(self, plans: list[Plan], writer: Writer) -> None:
         """Write the stamps that the decisions made, each with a sequence of its own."""
@@ -218,12 +315,8 @@ class Applier:
                     stamp.pk_text = writer.pks[record]
                 elif stamp.deleted and model.local_pk:
                     stamp.pk_text = None
-            stamp.node_id, stamp.counter, stamp.timestamp = (
-                ledger.node_number(dot.node),
-                dot.counter,
-                version.timestamp,
-            )
-            stamp.clock = None if len(clock) == 1 and clock.get(dot.node) == dot.counter else str(clock)
+            ledger.put(stamp, Version(dot, clock, version.timestamp))
+            stamp.carried = plan.carried
             stamp.sequence = sequence
         ledger.save_stamps(changed, new)
         if any(plan.machine for plan in plans):

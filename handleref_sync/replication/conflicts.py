@@ -12,33 +12,37 @@ from typing import Any
 
 from django.db import IntegrityError
 
-from handleref_sync import wire
+from handleref_sync import versioning, wire
 from handleref_sync.core import hlc
-from handleref_sync.core.change import Change, Record
+from handleref_sync.core.change import Record
+from handleref_sync.core.join import Lost
 from handleref_sync.core.version_vector import Dot
 from handleref_sync.exceptions import ConfigurationError
-from handleref_sync.models import Conflict, Stamp
-from handleref_sync.replication.content import Content, Unfit
+from handleref_sync.models import Capture, Conflict, Stamp
+from handleref_sync.replication.content import Content, Parents
 from handleref_sync.replication.ledger import Ledger, locked
-from handleref_sync.replication.stamping import stamp_rows
+from handleref_sync.replication.stamping import pk_text
+from handleref_sync.replication.values import Unfit
 
 LABEL = Conflict._meta.label_lower
 FLAGS = ("restored", "dismissed")
 
 
-def entry_id(record: Record, dot: Dot) -> str:
-    """The key of the entry for the version `dot` of `record`: 160 bits of a digest."""
-    return wire.digest([record.model, record.key, str(dot)])[:40]
+def entry_id(record: Record, dot: Dot, aspect: str = "") -> str:
+    """The key of the entry for the version `dot` of `record`, or for a part of it: 160 bits of a digest."""
+    return wire.digest([record.model, record.key, str(dot), *([aspect] if aspect else [])])[:40]
 
 
-def entry(loser: Change) -> Conflict:
-    """The entry for a version that lost."""
+def entry(lost: Lost) -> Conflict:
+    """The entry for a version, or a part of one, that lost."""
+    loser = lost.change
     data = None
     if loser.values is not None:
         data = wire.pack({"fields": list(loser.fields), "values": list(loser.values)})
     dot = loser.version.dot
     return Conflict(
-        id=entry_id(loser.record, dot),
+        id=entry_id(loser.record, dot, lost.aspect),
+        aspect=lost.aspect,
         model=loser.record.model,
         key=loser.record.key,
         node=dot.node,
@@ -48,8 +52,8 @@ def entry(loser: Change) -> Conflict:
     )
 
 
-def log(ledger: Ledger, losers: Sequence[Change]) -> int:
-    """Log `losers`, those that are not logged yet; returns how many. Triggers must be silent.
+def log(ledger: Ledger, losers: Sequence[Lost]) -> list[str]:
+    """Log `losers`, those that are not logged yet; returns the IDs of their entries. Triggers must be silent.
 
     Takes sequences for them at once: the caller stamps the winners afterwards, so that whoever learns from a united
     clock that the loser is known has met the loser before.
@@ -60,7 +64,7 @@ def log(ledger: Ledger, losers: Sequence[Change]) -> int:
     for pk in known.values_list("pk_text", flat=True):
         del entries[str(pk)]
     if not entries:
-        return 0
+        return []
     Conflict.objects.using(ledger.using).bulk_create(entries.values())
     first = ledger.take(len(entries))
     Stamp.objects.using(ledger.using).bulk_create(
@@ -75,13 +79,19 @@ def log(ledger: Ledger, losers: Sequence[Change]) -> int:
         for sequence, e in enumerate(entries.values(), first)
     )
     ledger.wrote(ledger.local.sequence)
-    return len(entries)
+    return list(entries)
 
 
-def united(here: Mapping[str, Any], fields: Sequence[str], values: Sequence[Any]) -> tuple[Any, ...]:
-    """The content of an entry that has every flag which either version has."""
+def united(
+    here: Mapping[str, Any], fields: Sequence[str], values: Sequence[Any], incoming_wins: bool
+) -> tuple[Any, ...]:
+    """The content of an entry that has every flag which either version has, and all else of the winner.
+
+    All else is the same in both, unless two nodes read the loser in different forms, as in the middle of an upgrade.
+    Were it always the incoming one's, two nodes might each take over the other's form, and differ for ever.
+    """
     return tuple(
-        bool(value) or bool(here[name]) if name in FLAGS else value
+        bool(value) or bool(here[name]) if name in FLAGS else (value if incoming_wins else here[name])
         for name, value in zip(fields, values, strict=True)
     )
 
@@ -118,7 +128,9 @@ def _restore(ledger: Ledger, conflict_id: str) -> Conflict:
     model = ledger.models.get(conflict.model)
     if model is None:
         raise ConfigurationError(f"{conflict.model} is not replicated here.", hint="Name it in MODELS again.")
-    _write_back(ledger, Content(ledger, model), Record(conflict.model, conflict.key), conflict)
+    content = Content(ledger, model)
+    _write_back(ledger, content, Record(conflict.model, conflict.key), conflict)
+    _note(ledger, content, conflict)
     # A captured write too, so that it replicates: elsewhere nobody restores the same loser a second time.
     conflict.restored = True
     conflict.save(using=using, update_fields=["restored"])
@@ -126,35 +138,70 @@ def _restore(ledger: Ledger, conflict_id: str) -> Conflict:
 
 
 def _write_back(ledger: Ledger, content: Content, record: Record, conflict: Conflict) -> None:
-    """An ordinary write, which the triggers see."""
+    """An ordinary write, which the triggers see.
+
+    Nothing is stamped here, not even what waits for it: a database that was restored from a backup has to hear from
+    a peer first which dots it has used already.
+    """
     model, vendor = content.model, ledger.vendor
     stamp = find(ledger, content, record.key)
-    if stamp is not None and stamp.pk_text is not None:
-        stamp_rows(ledger, model, [stamp.pk_text])
-        stamp.refresh_from_db(using=ledger.using)
-    live = stamp is not None and not stamp.deleted
+    text = _pk_of_row(ledger, content, record, stamp)
     if conflict.data is None:
-        if live and stamp is not None:
-            model.model._base_manager.using(ledger.using).filter(pk=stamp.pk_text).delete()
+        if text is not None:
+            model.model._base_manager.using(ledger.using).filter(pk=text).delete()
         return
     data = wire.unpack_message(bytes(conflict.data))
-    fields, values = data["fields"], data["values"]
-    parents = {p: pk_of(ledger, *p) for p in content.parents(fields, values)}
+    fields, values = [model.aliases.get(name, name) for name in data["fields"]], data["values"]
+    parents = located(ledger, content, fields, values)
     prepared = content.prepare(fields, values, parents)
     columns = [content.columns[name].column for name in fields]
-    if live and stamp is not None:
-        pk = model.pk.get_db_prep_value(model.pk.to_python(stamp.pk_text), vendor.connection)
-        vendor.update_rows(model.table, model.pk_column, columns, [[*prepared, pk]])
+    if text is not None:
+        vendor.update_rows(model.table, model.pk_column, columns, [[*prepared, content.db_pk(text)]])
         return
+    if conflict.aspect.startswith("."):
+        raise Unfit("it is one field of a record that is deleted here")
     rest, default = content.defaults(fields)
     if model.identity == "pk":
-        pk = model.pk.get_db_prep_save(content.pk_of_key(record.key)[0], vendor.connection)
-    else:
-        pk = vendor.allocate_pks(model.table, model.pk_column, 1)[0]
+        pk = content.db_pk(content.pk_of_key(record.key)[1])
+    elif model.parent is not None:
+        pk = pk_of(ledger, model.parent, record.key)
         if stamp is not None:
-            # The tombstone takes the new row's pk, so that the write is stamped as one of the same record.
-            Stamp.objects.using(ledger.using).filter(pk=stamp.pk).update(pk_text=str(pk))
+            Stamp.objects.using(ledger.using).filter(pk=stamp.pk).update(pk_text=pk_text(model, pk, ledger))
+    elif stamp is None:
+        raise Unfit(f"{record} itself is not here yet")  # a new row would become another record
+    else:
+        pk = vendor.allocate_pks(model, 1)[0]
+        # The record takes the new row's pk, so that the write is stamped as one of the same record.
+        Stamp.objects.using(ledger.using).filter(pk=stamp.pk).update(pk_text=str(pk))
     vendor.insert_rows(model.table, [model.pk_column, *columns, *rest], [[pk, *prepared, *default()]])
+
+
+def _pk_of_row(ledger: Ledger, content: Content, record: Record, stamp: Stamp | None) -> str | None:
+    """The primary key of the record's row, as the capture table has it; None if it has no row now."""
+    model = content.model
+    if model.identity == "pk":
+        text = content.pk_of_key(record.key)[1]
+    elif stamp is None or stamp.pk_text is None:
+        return None
+    else:
+        text = stamp.pk_text
+        notes = Capture.objects.using(ledger.using).filter(model=model.id, pk_text=text)
+        if notes.filter(op="D").exists():
+            return None  # deleted, though not stamped so yet: a row that has the pk now is another record
+    return text if content.present([text]) else None
+
+
+def _note(ledger: Ledger, content: Content, conflict: Conflict) -> None:
+    """The history, where the model has one, shows what was restored like any other write of this node."""
+    model = content.model.model
+    if conflict.data is None or not versioning.registered(ledger.using, [m.model for m in ledger.models.values()]):
+        return
+    from handleref_sync.versioning.recording import record_write
+
+    stamp = find(ledger, content, conflict.key)
+    text = content.pk_of_key(conflict.key)[1] if stamp is None else stamp.pk_text
+    comment = f"Restored from the conflict log: written by {conflict.node} at {moment(conflict.timestamp)}."
+    record_write(ledger.using, model, content.model.pk.to_python(text), comment)
 
 
 def find(ledger: Ledger, content: Content, key: str) -> Stamp | None:
@@ -168,10 +215,19 @@ def find(ledger: Ledger, content: Content, key: str) -> Stamp | None:
 def pk_of(ledger: Ledger, label: str, key: str) -> Any:
     """The primary key that the live record (label, key) has here. Raises Unfit if there is none."""
     content = Content(ledger, ledger.models[label])
-    stamp = find(ledger, content, key)
-    if stamp is None or stamp.deleted:
+    text = _pk_of_row(ledger, content, Record(label, key), find(ledger, content, key))
+    if text is None:
         raise Unfit(f"the {label} {key} that it refers to is not here")
-    return content.model.pk.to_python(stamp.pk_text)
+    return content.model.pk.to_python(text)
+
+
+def located(ledger: Ledger, content: Content, fields: Sequence[str], values: Sequence[Any]) -> Parents:
+    """Where the rows are to which these wire values refer. Raises Unfit if one is not here."""
+    found: dict[tuple[str, ...], Any] = {p: pk_of(ledger, *p) for p in content.parents(fields, values)}
+    for label, key, name in content.others(fields, values):
+        rows = ledger.models[label].model._base_manager.using(ledger.using)
+        found[label, key, name] = rows.values_list(name, flat=True).get(pk=found[label, key])
+    return found
 
 
 def describe(using: str, *, everything: bool = False) -> list[dict[str, Any]]:
@@ -192,10 +248,12 @@ def _describe(ledger: Ledger, conflict: Conflict) -> dict[str, Any]:
     stamp = row = None
     if conflict.model in ledger.models:
         content = Content(ledger, ledger.models[conflict.model])
+        aliases, own = content.model.aliases, content.model.own_name
+        lost = None if lost is None else {own(aliases.get(name, name)): value for name, value in lost.items()}
         stamp = find(ledger, content, conflict.key)
         if stamp is not None and not stamp.deleted:
             values = content.read([str(stamp.pk_text)], under_lock=False).get(str(stamp.pk_text))
-            row = None if values is None else dict(zip(content.fields, values, strict=True))
+            row = None if values is None else dict(zip(map(own, content.fields), values, strict=True))
     return {
         "id": conflict.id,
         "model": conflict.model,
@@ -203,11 +261,11 @@ def _describe(ledger: Ledger, conflict: Conflict) -> dict[str, Any]:
         "pk": stamp.pk_text if stamp else None,
         "node": conflict.node,
         "counter": conflict.counter,
-        "written": _moment(conflict.timestamp),
+        "written": moment(conflict.timestamp),
         "lost": "deletion" if lost is None else "content",
         "against_node": ledger.node_name(stamp.node_id) if stamp else None,
         "against_counter": stamp.counter if stamp else None,
-        "against_written": _moment(stamp.timestamp) if stamp else None,
+        "against_written": moment(stamp.timestamp) if stamp else None,
         "values": lost,
         "against": row,
         "differs": {
@@ -220,5 +278,6 @@ def _describe(ledger: Ledger, conflict: Conflict) -> dict[str, Any]:
     }
 
 
-def _moment(timestamp: int) -> str:
+def moment(timestamp: int) -> str:
+    """When a write was made, for a person: ISO 8601 with milliseconds, in UTC."""
     return datetime.fromtimestamp(hlc.milliseconds(timestamp) / 1000, UTC).isoformat(timespec="milliseconds")

@@ -1,95 +1,75 @@
-"""From rows to what travels, and back: the content of one replicated model.
+"""From what travels to rows: the content of one replicated model.
 
-The invariant: the wire form of a row depends on the row's content alone, never on this database's primary keys,
-its locale, or the order in which something was stored. Equality of content is decided on its bytes.
+The invariant: a value is written just as its author had it, or Unfit is raised and nothing is written. To cut, round
+or convert it would make it another value under the dot of its author.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
-from decimal import Decimal
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from django.conf import settings as django_settings
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import models
 
 from handleref_sync import wire
 from handleref_sync.registry import Column, Replicated
 from handleref_sync.replication.ledger import Ledger
-from handleref_sync.replication.stamping import PARAMETERS, keys_of, natural_keys, pk_text
-
-TRAVELS = (
-    models.CharField,
-    models.TextField,
-    models.BooleanField,
-    models.IntegerField,
-    models.FloatField,
-    models.DecimalField,
-    models.DateField,
-    models.TimeField,
-    models.DurationField,
-    models.UUIDField,
+from handleref_sync.replication.reading import Reader
+from handleref_sync.replication.values import (
+    AS_IS,
+    JSON_NULL,
+    TRAVELS,
+    Unfit,
+    expected,
+    own_form,
+    preparer,
+    too_fine,
 )
-"""Fields whose Python values are wire values already (subclasses too, unless they read values in another form)."""
+
+Parents = Mapping[tuple[str, ...], Any]
+"""By (model, key): the primary key of a record. By (model, key, field): the value of another field of it."""
 
 
-class Unfit(Exception):
-    """A value that this database can't hold, or a field it doesn't have."""
-
-
-class Content:
-    """Reads and writes rows of `model` in wire form."""
+class Content(Reader):
+    """Reads rows of `model` in wire form, and turns that form into what its columns take."""
 
     def __init__(self, ledger: Ledger, model: Replicated) -> None:
-        self.ledger = ledger
-        self.model = model
-        self.fields = tuple(column.name for column in model.columns)
-        self.columns: dict[str, Column] = {column.name: column for column in model.columns}
-        self._encoders = [_encoder(column) for column in model.columns]
+        super().__init__(ledger, model)
         connection = ledger.vendor.connection
-        self._prepares = {column.name: _preparer(column.field, connection) for column in model.columns}
-        self._attnames = [column.field.attname for column in model.columns]
+        self._complete: dict[tuple[str, ...], bool] = {}
+        self._prepares = {column.name: preparer(column.field, connection) for column in model.columns}
+        self._expected = {column.name: expected(column.field) for column in model.columns}
+        self._references = {column.name: column for column in model.columns if column.target in ledger.models}
 
-    def read(self, pks: Iterable[str], under_lock: bool) -> dict[str, tuple[Any, ...]]:
-        """The wire values of the rows with these primary keys (as the capture table has them)."""
-        found: dict[str, list[Any]] = {}
-        wanted = list(pks)
-        rows = self.model.model._base_manager.using(self.ledger.using).order_by()
-        for start in range(0, len(wanted), PARAMETERS):
-            chunk = wanted[start : start + PARAMETERS]
-            for pk, *values in rows.filter(pk__in=chunk).values_list("pk", *self._attnames):
-                found[pk_text(self.model, pk, self.ledger)] = values
-        for position, (column, encode) in enumerate(zip(self.model.columns, self._encoders, strict=True)):
-            target = self.ledger.models.get(column.target or "")
-            if target is not None:
-                keys = keys_of(self.ledger, target, {row[position] for row in found.values()}, under_lock)
-                for row in found.values():
-                    # A dangling reference (SQLite may hold one) names a record that nobody has: it will be parked.
-                    row[position] = None if row[position] is None else keys.get(row[position], f"?{row[position]}")
-            elif column.field.is_relation:
-                names = natural_keys(column.field, {row[position] for row in found.values()}, self.ledger.using)
-                for row in found.values():
-                    row[position] = names.get(row[position])
-            elif encode is not None:
-                null = "null" if isinstance(column.field, models.JSONField) and not column.field.null else None
-                for row in found.values():
-                    row[position] = null if row[position] is None else encode(row[position])
-        return {pk: tuple(values) for pk, values in found.items()}
+    def complete(self, fields: tuple[str, ...]) -> bool:
+        """Whether `fields` are just those that the table has. Asked for each of thousands with the same few."""
+        if fields not in self._complete:
+            self._complete[fields] = set(fields) == set(self.fields)
+        return self._complete[fields]
 
     def parents(self, fields: Sequence[str], values: Sequence[Any]) -> list[tuple[str, str]]:
         """The replicated records (model, key) that these wire values refer to."""
+        if not self._references and not self._generic:
+            return []
+        found = []
+        for name, value in zip(fields, values, strict=True):
+            if name in self._references and value is not None:
+                found.append((str(self._references[name].target), str(value)))
+            elif name in self._generic and is_reference(value) and value[0] in self.ledger.models:
+                found.append((value[0], value[1]))
+        return found
+
+    def others(self, fields: Sequence[str], values: Sequence[Any]) -> list[tuple[str, str, str]]:
+        """The records (model, key, field) of which another field than the primary key is referred to."""
         return [
-            (str(self.columns[name].target), str(value))
+            (str(self._references[name].target), str(value), str(self._references[name].to))
             for name, value in zip(fields, values, strict=True)
-            if value is not None and name in self.columns and self.columns[name].target in self.ledger.models
+            if value is not None and name in self._references and self._references[name].to is not None
         ]
 
-    def prepare(
-        self, fields: Sequence[str], values: Sequence[Any], parents: Mapping[tuple[str, str], Any]
-    ) -> list[Any]:
+    def prepare(self, fields: Sequence[str], values: Sequence[Any], parents: Parents) -> list[Any]:
         """Database values for the columns of `fields`. `parents` gives the pk of each record referred to.
 
         Raises Unfit for a field that is not there or a value that its field refuses.
@@ -97,7 +77,7 @@ class Content:
         return [self._prepare(self._column(name), value, parents) for name, value in zip(fields, values, strict=True)]
 
     def prepare_rows(
-        self, fields: Sequence[str], rows: Sequence[Sequence[Any]], parents: Mapping[tuple[str, str], Any]
+        self, fields: Sequence[str], rows: Sequence[Sequence[Any]], parents: Parents
     ) -> list[list[Any] | Unfit]:
         """`prepare` for many rows, with an Unfit in the place of each row that is.
 
@@ -110,7 +90,7 @@ class Content:
             for name, values in zip(fields, zip(*rows, strict=True), strict=True):
                 column = self._column(name)
                 plain = AS_IS.get(type(column.field))
-                if plain is not None and set(map(type, values)) == {plain}:
+                if plain is not None and set(map(type, values)) == {plain} and not self._lossy(plain, values):
                     columns.append(values)
                 else:
                     columns.append(tuple([self._prepare(column, value, parents) for value in values]))
@@ -118,9 +98,10 @@ class Content:
         except Unfit:
             return [self._prepared_or_unfit(fields, row, parents) for row in rows]
 
-    def _prepared_or_unfit(
-        self, fields: Sequence[str], row: Sequence[Any], parents: Mapping[tuple[str, str], Any]
-    ) -> list[Any] | Unfit:
+    def _lossy(self, kind: type, values: Iterable[Any]) -> bool:
+        return kind is float and not all(map(self.ledger.vendor.keeps, values))
+
+    def _prepared_or_unfit(self, fields: Sequence[str], row: Sequence[Any], parents: Parents) -> list[Any] | Unfit:
         try:
             return self.prepare(fields, row, parents)
         except Unfit as error:
@@ -131,30 +112,58 @@ class Content:
             raise Unfit(f"{self.model.label} has no field {name!r} here")
         return self.columns[name]
 
-    def _prepare(self, column: Column, value: Any, parents: Mapping[tuple[str, str], Any]) -> Any:
-        field = column.field
-        if value is None:
-            if not field.null:  # JSON's own null comes as the text "null"
-                raise Unfit(f"{column.name} is null")
-            return None  # SQL NULL also for JSON, where get_db_prep_save would make it a JSON null
+    def _prepare(self, column: Column, value: Any, parents: Parents) -> Any:
+        if not self.ledger.vendor.keeps(value):
+            raise Unfit(f"{column.name}: this database would not keep {value} as it is")
         try:
-            if column.target in self.ledger.models:
-                value = parents[str(column.target), str(value)]
-            elif field.is_relation:
-                value = _by_natural_key(field, value, self.ledger.using)
-            elif isinstance(field, models.JSONField):
-                value = json.loads(value, cls=field.decoder)
-                if value is None:
-                    return field.get_db_prep_save(
-                        models.Value(None, models.JSONField()), self.ledger.vendor.connection
-                    )
-            elif _own_form(field) or not isinstance(field, (*TRAVELS, models.BinaryField)):
-                value = field.to_python(value)
+            value = self._python(column, value, parents)
+            if value is None:  # SQL NULL also for JSON, where get_db_prep_save would make it a JSON null
+                return None
+            if value is JSON_NULL:
+                value = models.Value(None, models.JSONField())
             return self._prepares[column.name](value)
         except Unfit:
             raise
         except Exception as error:  # whatever a custom field raises for a value it doesn't take
             raise Unfit(f"{column.name}: {error}") from error
+
+    def python(self, fields: Sequence[str], values: Sequence[Any], parents: Parents) -> dict[str, Any]:
+        """What an instance of the model has for these wire values, by attribute. Raises Unfit as `prepare` does."""
+        self.prepare(fields, values, parents)  # for what it refuses
+        found = {}
+        for name, value in zip(fields, values, strict=True):
+            column = self._column(name)
+            own = self._python(column, value, parents)
+            found[str(column.field.attname)] = None if own is JSON_NULL else own
+        return found
+
+    def _python(self, column: Column, value: Any, parents: Parents) -> Any:
+        field = column.field
+        if value is None:
+            if not field.null:  # JSON's own null comes as the text "null"
+                raise Unfit(f"{column.name} is null")
+            return None
+        if column.target in self.ledger.models:
+            where = (str(column.target), str(value))
+            return parents[where if column.to is None else (*where, column.to)]
+        if column.generic is not None and is_reference(value):
+            if value[0] not in self.ledger.models:
+                raise Unfit(f"{column.name} refers to a {value[0]}, which is not replicated here")
+            return field.to_python(str(parents[value[0], value[1]]))
+        if field.is_relation:
+            return _by_natural_key(field, value, self.ledger.using)
+        if isinstance(field, models.JSONField):
+            value = json.loads(value, cls=field.decoder)
+            return JSON_NULL if value is None else value
+        if own_form(field) or not isinstance(field, (*TRAVELS, models.BinaryField)):
+            return field.to_python(value)
+        kind = self._expected[column.name]
+        if kind is not None and type(value) is not kind:
+            # To convert it would make it another value under the dot of its author.
+            raise Unfit(f"{column.name} is of type {type(value).__name__}, and the field takes {kind.__name__}")
+        if too_fine(field, value):
+            raise Unfit(f"{column.name}: {value} has more decimal places than {column.field.decimal_places}")
+        return value
 
     def defaults(self, fields: Sequence[str]) -> tuple[list[str], Callable[[], list[Any]]]:
         """The columns of a new row that a change does not carry, and what makes their values, anew for each row.
@@ -173,6 +182,14 @@ class Content:
             field.get_db_prep_save(field.get_default(), connection) for field in rest
         ]
 
+    def refuse_lacking(self, given: Collection[str]) -> None:
+        """Raises Unfit where a new row would have nothing for a column that can't be empty."""
+        for column in self.model.columns:
+            field = column.field
+            optional = field.null or field.has_default() or field.has_db_default() or field.get_default() is not None
+            if column.name not in given and not optional:
+                raise Unfit(f"it says nothing of {column.name}, which can't be empty here")
+
     def same(self, fields: Sequence[str], values: Sequence[Any], row: Mapping[str, Any]) -> bool:
         """Whether `values` say the same as the row that is here, in the fields that both have."""
         return all(
@@ -181,81 +198,10 @@ class Content:
             if name in row
         )
 
-    def pk_of_key(self, key: str) -> tuple[Any, str]:
-        """For identity ``"pk"``: the primary key, as Python and as the capture table has it. Raises Unfit."""
-        try:
-            value = self.model.pk.to_python(key)
-            return value, pk_text(self.model, value, self.ledger)
-        except Exception as error:  # a custom field's own errors among them
-            raise Unfit(f"{key!r} is no primary key of {self.model.label}") from error
 
-
-def _encoder(column: Column) -> Callable[[Any], Any] | None:
-    """What turns a value of the ORM into a wire value; None where it is one already."""
-    field = column.field
-    if isinstance(field, models.JSONField):
-        # As text: a JSON document in msgpack would lose which of 1 and 1.0 it held, and its own canonical form.
-        return lambda value: _json(value, field.encoder)
-    if isinstance(field, models.BinaryField):
-        return bytes
-    if isinstance(field, TRAVELS) and not _own_form(field):
-        return None
-    return lambda value: value if type(value) is str else field.get_prep_value(value)
-
-
-AS_IS: dict[type[models.Field[Any, Any]], type] = {
-    models.CharField: str,
-    models.TextField: str,
-    models.BooleanField: bool,
-    models.IntegerField: int,
-    models.BigIntegerField: int,
-    models.SmallIntegerField: int,
-    models.FloatField: float,
-}
-"""Fields of which a value of this very type is a database value on every vendor. Their subclasses may differ."""
-
-
-def _json(value: Any, encoder: Any) -> str:
-    """A JSON document in canonical form, the same whichever database has kept it."""
-    text = json.dumps(value, cls=encoder, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    if "e+" in text or "-0.0" in text:
-        # PostgreSQL's jsonb writes great numbers out in full, and knows no negative zero.
-        value = json.loads(text, parse_float=_number)
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return text
-
-
-def _number(text: str) -> float | int:
-    number = float(text)
-    return int(Decimal(text)) if 1e16 <= abs(number) < float("inf") else number or 0.0
-
-
-def _own_form(field: Any) -> bool:
-    """Whether the field makes objects of its own from what the database holds."""
-    return hasattr(field, "from_db_value") and not isinstance(field, models.JSONField)
-
-
-def _preparer(field: Any, connection: Any) -> Callable[[Any], Any]:
-    """``field.get_db_prep_save``, without the detour where there is nothing to prepare."""
-    plain = AS_IS.get(type(field))
-    if plain is not None:
-        return lambda value: value if type(value) is plain else field.get_db_prep_save(value, connection)
-    if (
-        isinstance(field, models.DateTimeField)
-        and _unchanged(type(field), models.DateTimeField)
-        and django_settings.USE_TZ
-    ):
-        adapt = connection.ops.adapt_datetimefield_value
-        return lambda value: (
-            adapt(value) if type(value) is datetime and value.tzinfo else field.get_db_prep_save(value, connection)
-        )
-    return lambda value: field.get_db_prep_save(value, connection)
-
-
-def _unchanged(kind: type, base: type) -> bool:
-    """Whether the field class `kind` prepares values just as Django's `base` does."""
-    names = ("get_db_prep_save", "get_db_prep_value", "get_prep_value", "to_python")
-    return all(getattr(kind, name) is getattr(base, name) for name in names)
+def is_reference(value: Any) -> bool:
+    """Whether a wire value is a generic reference to a replicated record."""
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(part, str) for part in value)
 
 
 def _by_natural_key(field: Any, value: Any, using: str) -> Any:

@@ -6,27 +6,34 @@ it, a version that covers what was here. The cursor may run ahead of the reader'
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from django.db import connections, transaction
 
 from handleref_sync import wire
 from handleref_sync.capture.base import vendor_for
 from handleref_sync.conf import settings
-from handleref_sync.core.change import Change, Record, Version
+from handleref_sync.core.change import NOTHING, Change, Mark, Record, Version
 from handleref_sync.core.version_vector import Dot, VersionVector
-from handleref_sync.models import Capture, Conflict, Parked, Peer, Stamp
-from handleref_sync.replication.content import Content
-from handleref_sync.replication.ledger import Ledger, StampRow, now_ms
-from handleref_sync.replication.page import Cursor, Page
+from handleref_sync.models import Capture, Conflict, Parked, Peer, ReplicatedModel, Stamp
+from handleref_sync.replication.carried import change_of_row
+from handleref_sync.replication.ledger import Ledger, StampRow, locked, now_ms
+from handleref_sync.replication.page import START, Cursor, Page
+from handleref_sync.replication.reading import Reader
 from handleref_sync.replication.stamping import PARAMETERS, canonical, stamp
+
+logger = logging.getLogger("handleref_sync.replication")
 
 SCAN_PAGES = 20
 """How many pages' worth of stamps one request looks through before it answers with what it has."""
+
+
+REMEMBERED = 4
+"""How many cursors that were given to a reader are remembered: where it stands, and what may be on its way."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,10 @@ class Scope:
 
     models: frozenset[str]
     own_only: bool = False
+
+    def admits(self, ledger: Ledger, row: StampRow | Parked) -> bool:
+        """Whether the exchange is about writes of this one's author."""
+        return not self.own_only or ledger.node_name(row.node_id).partition("~")[0] == ledger.local.name
 
     def name(self) -> str:
         """A short name under which cursors are kept: another scope has another position in the feed."""
@@ -66,39 +77,80 @@ def read_page(using: str, reader: Peer, cursor: Cursor, known: VersionVector, sc
     with vendor.snapshot():
         ledger = Ledger(using)
         scan = _scan(ledger, after, known, scope, settings.page_rows)
-        changes, whole, vanished = _changes(ledger, scan)
+        changes, whole, vanished, unreadable = _changes(ledger, scan)
         changes = [change for change in changes if _in_scope(change, scope)]
+        # The vector speaks of all that was ever written. Who takes it over without the stamps of a model that is not
+        # named at present would never get those once it is named again.
+        whole = whole and not (scan.head and _beyond(ledger, scope))
         vector = ledger.vector()
         behind = 0 if scan.head else ledger.local.sequence - scan.position
     if vanished:
         _note_deletions(using, vanished)
+    _note_unreadable(using, unreadable)
     given: Cursor = cursor
-    if (scan.position, scope.name()) != (after, reader.given_scope) or not reader.given_token:
+    if scan.position != after or not _remembered(reader, cursor, scope):
         given = (scan.position, secrets.token_urlsafe(9))
-        give(using, reader, given, scope)
+        give(using, reader, cursor, given, scope)
     return Page(changes, given, scan.head, whole, vector, behind)
 
 
+def read_records(using: str, records: Iterable[Record], scope: Scope) -> Page:
+    """The current versions of some records, and what is parked for them, in the feed's order. Moves no cursor.
+
+    Not `whole` where one is being written just now: it comes with its next stamp.
+    """
+    by_model: dict[str, list[str]] = defaultdict(list)
+    for record in records:
+        by_model[record.model].append(record.key)
+    vendor = vendor_for(connections[using])
+    with vendor.snapshot():
+        ledger = Ledger(using)
+        scan = _Scan()
+        for label in by_model.keys() & scope.models & ledger.models.keys():
+            keys = by_model[label]
+            found = Reader(ledger, ledger.models[label]).stamps(keys)
+            waiting = Parked.objects.using(using).filter(model=label, key__in=keys)
+            scan.stamps += [row for row in found.values() if scope.admits(ledger, row)]
+            scan.parked += [row for row in waiting if scope.admits(ledger, row)]
+        changes, whole, _, _ = _changes(ledger, scan)
+    return Page([change for change in changes if _in_scope(change, scope)], START, False, whole, VersionVector())
+
+
 def resume(reader: Peer, cursor: Cursor, scope: Scope) -> int:
-    """The sequence to go on from. A cursor that isn't the last one given counts as 0: one side was restored."""
-    sequence, token = cursor
-    given = (reader.given_sequence, reader.given_token, reader.given_scope)
-    return sequence if token and given == (sequence, token, scope.name()) else 0
+    """The sequence to go on from. A cursor that isn't remembered counts as 0: this database was restored."""
+    return cursor[0] if _remembered(reader, cursor, scope) else 0
 
 
-def give(using: str, reader: Peer, cursor: Cursor, scope: Scope) -> None:
-    """Remember `cursor` as the last one given to `reader`."""
-    reader.given_sequence, reader.given_token = cursor
+def _remembered(reader: Peer, cursor: Cursor, scope: Scope) -> bool:
+    return scope.name() == reader.given_scope and list(cursor) in reader.given
+
+
+def give(using: str, reader: Peer, standing: Cursor, cursor: Cursor, scope: Scope) -> None:
+    """Remember `cursor` as given to `reader`, who stands at `standing`.
+
+    More than the last one: an answer may be lost on its way, or never applied, and the reader then asks again from
+    where it stands. Without its place there it would get everything anew.
+    """
+    if _remembered(reader, standing, scope):
+        others = [pair for pair in reader.given if pair != list(standing)]
+        reader.given = [list(standing), *others[2 - REMEMBERED :], list(cursor)]
+    else:  # never to be trusted, not even now that it has been named
+        reader.given = [list(cursor)]
     reader.given_scope = scope.name()
     with transaction.atomic(using=using):
-        reader.save(using=using, update_fields=["given_sequence", "given_token", "given_scope"])
+        reader.save(using=using, update_fields=["given", "given_scope"])
 
 
 def lag(using: str, after: int, known: VersionVector, scope: Scope, limit: int = 100_000) -> int:
     """How many changes after `after` a reader with `known` lacks, unstamped ones too. Stops at `limit`."""
     ledger = Ledger(using)
-    dirty = Capture.objects.using(using).values("model", "pk_text").distinct().count()
-    return len(_scan(ledger, after, known, scope, limit, scan_pages=1)) + dirty
+    return len(_scan(ledger, after, known, scope, limit, scan_pages=1)) + dirty(ledger)
+
+
+def dirty(ledger: Ledger) -> int:
+    """How many rows wait to be stamped."""
+    notes = Capture.objects.using(ledger.using).filter(model__in=ledger.by_number)
+    return notes.values("model", "pk_text").distinct().count()
 
 
 def _scan(
@@ -107,7 +159,7 @@ def _scan(
     scan = _Scan(position=after)
     numbers = {model.id for model in ledger.models.values() if model.label in scope.models}
     for _ in range(scan_pages):
-        stamps = ledger.stamps(limit, sequence__gt=scan.position)
+        stamps = ledger.stamps_after(scan.position, limit)
         parked = list(
             Parked.objects.using(ledger.using).filter(sequence__gt=scan.position).order_by("sequence")[:limit]
         )
@@ -119,10 +171,10 @@ def _scan(
                 scan.head = False
                 return scan
             scan.position = row.sequence
-            if scope.own_only and ledger.node_name(row.node_id).partition("~")[0] != ledger.local.name:
+            if not scope.admits(ledger, row):
                 continue
             if row.clock is None:
-                if known.get(ledger.node_name(row.node_id), 0) >= row.counter:
+                if known.counter(ledger.node_name(row.node_id)) >= row.counter:
                     continue
             elif known.covers(VersionVector.parse(row.clock)):
                 continue
@@ -139,8 +191,12 @@ def _scan(
     return scan
 
 
-def _changes(ledger: Ledger, scan: _Scan) -> tuple[list[Change], bool, list[StampRow]]:
-    """The page's changes; whether it is whole; and live stamps whose row is gone without a trace."""
+def _changes(ledger: Ledger, scan: _Scan) -> tuple[list[Change], bool, list[StampRow], dict[int, dict[str, str]]]:
+    """The page's changes; whether it is whole; live stamps whose row is gone without a trace.
+
+    Also the rows that can't be read, by the number of a model, where those are not the ones that are noted.
+    """
+    unreadable: dict[int, dict[str, str]] = {}
     by_model: dict[int, list[StampRow]] = defaultdict(list)
     for record in scan.stamps:
         by_model[record.model_id].append(record)
@@ -150,23 +206,42 @@ def _changes(ledger: Ledger, scan: _Scan) -> tuple[list[Change], bool, list[Stam
     anything_pending = Capture.objects.using(ledger.using).exists()
     for number, records in by_model.items():
         model = ledger.by_number[number]
-        content = Content(ledger, model)
+        content = Reader(ledger, model)
         # A row that was written again has content that its stamp doesn't know. It comes with its next stamp.
         pending = _pending(ledger, number, records) if anything_pending else set()
         rows = content.read([str(r.pk_text) for r in records if not r.deleted], under_lock=False)
+        noted = ledger.unreadable.get(number, {})
+        still = (content.present(list(noted)) if noted else set()) - rows.keys()
+        found = {**{pk: why for pk, why in noted.items() if pk in still}, **content.unreadable}
+        if found != noted:
+            unreadable[number] = found
         for record in records:
             values = None if record.deleted else rows.get(str(record.pk_text))
             if record.pk_text in pending and not record.deleted:
                 left_out += 1
+            elif record.pk_text in content.unreadable and not record.deleted:
+                # It does not stop the rest. Whoever mends it writes it, and so it comes with its next stamp.
+                left_out += 1
+                why = content.unreadable[str(record.pk_text)]
+                logger.error("%s %s can't be read, and so does not travel: %s", model.label, record.pk_text, why)
             elif values is None and not record.deleted:
                 left_out += 1
                 vanished.append(record)
             else:
-                made.append((record.sequence, _change(ledger, model.label, record, content.fields, values)))
+                identity = Record(model.label, key_of(ledger, record))
+                version = version_of(ledger, record)
+                change = change_of_row(ledger, record, identity, version, content.fields, values)
+                made.append((record.sequence, change))
     for parked in scan.parked:
         made.append((parked.sequence, change_of(ledger, parked)))
     made.sort(key=lambda item: item[0])
-    return [change for _, change in made], not left_out, vanished
+    return [change for _, change in made], not left_out, vanished, unreadable
+
+
+def _note_unreadable(using: str, found: Mapping[int, Mapping[str, str]]) -> None:
+    """Note which rows can't be read, so that somebody sees it who does not read logs."""
+    for number, rows in found.items():
+        ReplicatedModel.objects.using(using).filter(pk=number).update(unreadable=dict(rows))
 
 
 def _in_scope(change: Change, scope: Scope) -> bool:
@@ -176,6 +251,14 @@ def _in_scope(change: Change, scope: Scope) -> bool:
     return change.values[change.fields.index("model")] in scope.models
 
 
+def _beyond(ledger: Ledger, scope: Scope) -> bool:
+    """Whether this database keeps anything of a model that the exchange is not about."""
+    if Parked.objects.using(ledger.using).exclude(model__in=scope.models).exists():
+        return True
+    others = ReplicatedModel.objects.using(ledger.using).exclude(label__in=scope.models)
+    return any(Stamp.objects.using(ledger.using).filter(model=other).exists() for other in others)
+
+
 def _pending(ledger: Ledger, number: int, records: list[StampRow]) -> Collection[str]:
     pks = [r.pk_text for r in records if r.pk_text is not None]
     found: set[str] = set()
@@ -183,10 +266,6 @@ def _pending(ledger: Ledger, number: int, records: list[StampRow]) -> Collection
         notes = Capture.objects.using(ledger.using).filter(model=number, pk_text__in=pks[start : start + PARAMETERS])
         found.update(notes.values_list("pk_text", flat=True))
     return found
-
-
-def _change(ledger: Ledger, label: str, record: StampRow, fields: tuple[str, ...], values: Any) -> Change:
-    return Change(Record(label, key_of(ledger, record)), version_of(ledger, record), fields, values)
 
 
 def key_of(ledger: Ledger, record: Stamp | StampRow) -> str:
@@ -206,12 +285,27 @@ def change_of(ledger: Ledger, parked: Parked) -> Change:
     if parked.data is None:
         return Change(Record(parked.model, parked.key), version, (), None)
     data = wire.unpack_message(bytes(parked.data))
-    return Change(Record(parked.model, parked.key), version, tuple(data["fields"]), tuple(data["values"]))
+    carried = {
+        name: (Mark(timestamp, Dot(node, counter)), value)
+        for name, timestamp, node, counter, value in data.get("carried", ())
+    }
+    identity = Record(parked.model, parked.key)
+    return Change(identity, version, tuple(data["fields"]), tuple(data["values"]), carried or NOTHING)
 
 
 def _note_deletions(using: str, vanished: Iterable[StampRow]) -> None:
-    """Capture the deletion of rows that went without a trigger seeing it, such as by REPLACE on SQLite."""
-    Capture.objects.using(using).bulk_create(
-        Capture(model=s.model_id, pk_text=str(s.pk_text), op="D", timestamp=max(s.timestamp + 1, now_ms() << 16))
-        for s in vanished
-    )
+    """Capture the deletion of rows that went without a trigger seeing it, such as by REPLACE on SQLite.
+
+    Those that are back by now have been noted by a trigger, and a deletion noted after that would undo it.
+    """
+    by_model: dict[int, list[StampRow]] = defaultdict(list)
+    for record in vanished:
+        by_model[record.model_id].append(record)
+    with locked(using) as ledger:
+        for number, records in by_model.items():
+            there = Reader(ledger, ledger.by_number[number]).present([str(s.pk_text) for s in records])
+            Capture.objects.using(using).bulk_create(
+                Capture(model=number, pk_text=str(s.pk_text), op="D", timestamp=max(s.timestamp + 1, now_ms() << 16))
+                for s in records
+                if s.pk_text not in there
+            )

@@ -14,11 +14,11 @@ from typing import Any
 
 from handleref_sync.conf import settings
 from handleref_sync.core.version_vector import VersionVector
-from handleref_sync.exceptions import ClockSkew, MalformedBody, SameNode, UnknownPeer, VersionMismatch
+from handleref_sync.exceptions import ClockSkew, SameNode, SyncInProgress, UnknownPeer, VersionMismatch
 from handleref_sync.models import LocalNode, Node, Peer
 from handleref_sync.replication.feed import Scope
 from handleref_sync.replication.ledger import Ledger, locked, now_ms
-from handleref_sync.replication.page import START, Cursor, vector_of
+from handleref_sync.replication.page import SAME_VERSION, START, Cursor, misshapen, vector_of
 
 PROTOCOLS = (1,)
 
@@ -66,7 +66,7 @@ class Hello:
         if not isinstance(offered, list) or not set(PROTOCOLS) & {p for p in offered if type(p) is int}:
             raise VersionMismatch(
                 f"The other side speaks protocol {offered!r}, this one {list(PROTOCOLS)}.",
-                hint="Bring both nodes to the same version of handleref_sync.",
+                hint=SAME_VERSION,
             )
         try:
             sequence, token = message["cursor"]
@@ -84,15 +84,17 @@ class Hello:
                 bool(message.get("may_push", True)),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise MalformedBody(
-                f"The hello is not of the protocol's shape ({type(error).__name__}: {error}).",
-                hint="Bring both nodes to the same version of handleref_sync.",
-            ) from error
+            raise misshapen("hello", error) from error
 
 
-def hello(using: str, peer: Peer) -> Hello:
-    """What this node says to `peer`. Stamps nothing."""
+def hello(using: str, peer: Peer, *, starting: bool = False) -> Hello:
+    """What this node says to `peer`. Stamps nothing.
+
+    Raises SyncInProgress before this node has the whole of its baseline, but for `starting`, which is to take it.
+    """
     ledger = Ledger(using)
+    if not starting:
+        refuse_unfinished(ledger.local)
     seen = {
         name: counter
         for name, counter in Node.objects.using(using).values_list("name", "seen")
@@ -113,12 +115,14 @@ def hello(using: str, peer: Peer) -> Hello:
     )
 
 
-def meet(using: str, peer: Peer, theirs: Hello) -> bool:
+def meet(using: str, peer: Peer, theirs: Hello, *, starting: bool = False) -> bool:
     """Check what the other side said; take a new incarnation where it proves that this database was restored.
 
-    Returns whether it did. Raises SameNode, UnknownPeer, ClockSkew.
+    Returns whether it did. Raises SameNode, UnknownPeer, ClockSkew; SyncInProgress as `hello` does.
     """
     local = LocalNode.objects.using(using).get()
+    if not starting:
+        refuse_unfinished(local)
     if theirs.node == local.name:
         raise SameNode(
             f"Both nodes bear the ID {local.name!r}.",
@@ -142,17 +146,26 @@ def meet(using: str, peer: Peer, theirs: Hello) -> bool:
 
 def _restored(using: str, theirs: Hello) -> bool:
     local = LocalNode.objects.using(using).select_related("incarnation").get()
-    if theirs.seen.get(local.incarnation.name, 0) <= local.sequence:
+    if theirs.seen.counter(local.incarnation.name) <= local.sequence:
         return False
     with locked(using) as ledger:
         local = ledger.local
-        if theirs.seen.get(local.incarnation.name, 0) <= local.sequence:
+        if theirs.seen.counter(local.incarnation.name) <= local.sequence:
             return False
         # Random, not counted: a count would be restored with the backup, and so used twice.
         name = f"{local.name}~{secrets.token_hex(4)}"
         local.incarnation = Node.objects.using(using).create(name=name)
         local.save(using=using, update_fields=["incarnation"])
         return True
+
+
+def refuse_unfinished(local: LocalNode) -> None:
+    """Raises SyncInProgress while `local` has not got the whole of its baseline: its records have no keys yet."""
+    if local.baseline:
+        raise SyncInProgress(
+            f"{local.name} has not taken the whole of its baseline from {local.baseline}.",
+            hint=f"Run manage.py sync_init --baseline {local.baseline} on {local.name}; it goes on where it was.",
+        )
 
 
 def scope_of(mine: Hello, theirs: Hello, *, reader: Hello) -> tuple[Scope, bool]:

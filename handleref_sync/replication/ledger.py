@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 from django.db import connections, transaction
 
 from handleref_sync import registry
 from handleref_sync.capture.base import STAMP, Vendor, vendor_for
+from handleref_sync.core.change import Version
 from handleref_sync.core.version_vector import Dot, VersionVector
 from handleref_sync.exceptions import NotInstalled
-from handleref_sync.models import LocalNode, Node, Stamp
+from handleref_sync.models import LocalNode, Node, ReplicatedModel
+from handleref_sync.registry import Replicated
 
-CHANGING = ("pk", "node_id", "counter", "clock", "timestamp", "deleted", "sequence")
+CHANGING = ("pk", "node_id", "counter", "clock", "timestamp", "deleted", "sequence", "carried")
 """The columns of a stamp that a later write changes."""
 COLUMNS = ("model_id", *CHANGING, "key")
 
@@ -33,15 +36,25 @@ class StampRow:
     timestamp: int = 0
     deleted: bool = False
     sequence: int = 0
+    carried: bytes | None = None
     key: str | None = None
     id: int | None = None
 
     def mutable(self) -> tuple[Any, ...]:
         """The values of `CHANGING`."""
-        return (self.pk_text, self.node_id, self.counter, self.clock, self.timestamp, self.deleted, self.sequence)
+        return (
+            self.pk_text,
+            self.node_id,
+            self.counter,
+            self.clock,
+            self.timestamp,
+            self.deleted,
+            self.sequence,
+            self.carried,
+        )
 
 
-FIELDS = tuple(field.name for field in fields(StampRow))
+SELECTED = tuple("pk" if field.name == "pk_text" else field.name for field in fields(StampRow))
 
 
 class Ledger:
@@ -58,6 +71,22 @@ class Ledger:
         self._seen: dict[int, int] = {}
         for node in Node.objects.using(using).all():
             self._learn(node)
+        self._select = f"SELECT {', '.join(map(self.vendor.quote, SELECTED))} FROM {STAMP}"
+
+    @cached_property
+    def _rows_of_models(self) -> list[ReplicatedModel]:
+        return list(ReplicatedModel.objects.using(self.using).all())
+
+    @cached_property
+    def added(self) -> dict[int, dict[str, int]]:
+        """By the number of a model: the columns that came later, each with the last sequence before it was there."""
+        later = {row.pk: {n: after for n, after in row.fields.items() if after} for row in self._rows_of_models}
+        return {number: columns for number, columns in later.items() if columns}
+
+    @cached_property
+    def unreadable(self) -> dict[int, dict[str, str]]:
+        """By the number of a model: the rows that could not be read, and why."""
+        return {row.pk: row.unreadable for row in self._rows_of_models if row.unreadable}
 
     def _learn(self, node: Node) -> None:
         self._numbers[node.name], self._names[node.pk], self._seen[node.pk] = node.pk, node.name, node.seen
@@ -75,6 +104,12 @@ class Ledger:
         """A stamp's clock, from its columns."""
         return VersionVector.of(Dot(self._names[node], counter)) if clock is None else VersionVector.parse(clock)
 
+    def put(self, stamp: StampRow, version: Version) -> None:
+        """Let `stamp` say that `version` is the current one."""
+        dot, clock, stamp.timestamp = version
+        stamp.node_id, stamp.counter = self.node_number(dot.node), dot.counter
+        stamp.clock = None if clock.implied_by(dot) else str(clock)
+
     def take(self, count: int) -> int:
         """Reserve `count` sequence numbers; returns the first. Needs the sequence lock."""
         first = self.local.sequence + 1
@@ -82,23 +117,33 @@ class Ledger:
         LocalNode.objects.using(self.using).filter(pk=self.local.pk).update(sequence=self.local.sequence)
         return first
 
-    def stamps(self, limit: int | None = None, **where: Any) -> list[StampRow]:
-        """Stamps that match `where` (as a queryset's filter has it), in the order of their sequence if limited."""
-        found = Stamp.objects.using(self.using).filter(**where)
-        if limit is not None:
-            found = found.order_by("sequence")[:limit]
-        return [StampRow(*row) for row in found.values_list(*FIELDS)]
+    def stamps_after(self, sequence: int, limit: int) -> list[StampRow]:
+        """The first `limit` stamps with a higher sequence, in its order."""
+        return self._stamps("sequence > %s ORDER BY sequence LIMIT %s", [sequence, limit])
+
+    def stamps_of(self, model: Replicated, pks: Iterable[str]) -> dict[str, StampRow]:
+        """The stamps of the rows with these primary keys (as the capture table has them), by those."""
+        return {str(row.pk_text): row for row in self._among(model, "pk", pks)}
+
+    def stamps_by_key(self, model: Replicated, keys: Iterable[str]) -> dict[str, StampRow]:
+        """The stamps with these keys, by key. Only of models whose key is not the primary key."""
+        return {str(row.key): row for row in self._among(model, "key", keys)}
+
+    def _among(self, model: Replicated, column: str, texts: Iterable[str]) -> list[StampRow]:
+        wanted = list(dict.fromkeys(texts))
+        if not wanted:
+            return []
+        where, params = self.vendor.among(self.vendor.quote(column), wanted)
+        return self._stamps(f"model_id = %s AND {where}", [model.id, *params])
+
+    def _stamps(self, where: str, params: list[Any]) -> list[StampRow]:
+        return [StampRow(*row) for row in self.vendor.rows(f"{self._select} WHERE {where}", params)]
 
     def save_stamps(self, changed: Sequence[StampRow], new: Sequence[StampRow]) -> None:
         """Write stamps back. Those that give up their pk go first, for another may take it."""
-        q = self.vendor.quote
-        assignments = ", ".join(f"{q(column)} = %s" for column in CHANGING)
-        with self.vendor.connection.cursor() as cursor:
-            for records in ([s for s in changed if s.pk_text is None], [s for s in changed if s.pk_text is not None]):
-                if records:
-                    cursor.executemany(
-                        f"UPDATE {STAMP} SET {assignments} WHERE id = %s", [(*s.mutable(), s.id) for s in records]
-                    )
+        for records in ([s for s in changed if s.pk_text is None], [s for s in changed if s.pk_text is not None]):
+            if records:
+                self.vendor.update_rows(STAMP, "id", CHANGING, [(*s.mutable(), s.id) for s in records])
         if new:
             self.vendor.insert_rows(STAMP, COLUMNS, [(s.model_id, *s.mutable(), s.key) for s in new])
 
@@ -121,6 +166,14 @@ class Ledger:
             if counter > here.get(name, 0):
                 Node.objects.using(self.using).filter(pk=self.node_number(name)).update(vector=counter)
         self.saw(vector)
+
+    def met(self, unknown: Mapping[str, Iterable[str]]) -> None:
+        """Note fields, by model, that came in changes and have no column here."""
+        for label, names in unknown.items():
+            row = ReplicatedModel.objects.using(self.using).get(pk=self.models[label].id)
+            if not set(names) <= set(row.unknown):
+                row.unknown = sorted({*row.unknown, *names})
+                row.save(using=self.using, update_fields=["unknown"])
 
     def seen(self) -> VersionVector:
         """The highest counters met: at least what any stamp or parked change here has in its clock.

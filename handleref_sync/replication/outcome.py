@@ -15,6 +15,8 @@ class Outcome:
     parked: int = 0
     keys: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """Keys of the records whose rows changed, by model label."""
+    files: dict[str, dict[tuple[str, str], None]] = field(default_factory=lambda: defaultdict(dict))
+    """Files that written rows name, by model label: (field, name of the file), in the order in which they came."""
 
     def add(self, other: Outcome) -> None:
         """Count `other` in."""
@@ -23,3 +25,5 @@ class Outcome:
         self.parked += other.parked
         for label, keys in other.keys.items():
             self.keys[label] += keys
+        for label, names in other.files.items():
+            self.files[label] |= names

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from handleref_sync.core import hlc
-from handleref_sync.core.change import Change, Record, Version
+from handleref_sync.core.change import Change, Mark, Marked, Record, Version
 from handleref_sync.core.version_vector import Dot, VersionVector
 from handleref_sync.exceptions import MalformedBody, TooLarge
 
 MAX_COUNTER = 2**63 - 1
 Cursor = tuple[int, str]
 START: Cursor = (0, "")
+SAME_VERSION = "Bring both nodes to the same version of handleref_sync."
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,18 @@ def to_message(page: Page) -> dict[str, Any]:
         model = models.setdefault((change.record.model, change.fields), len(models))
         node = nodes.setdefault(version.dot.node, len(nodes))
         clock = None
-        if len(version.clock) > 1 or not version.clock.knows(version.dot):
+        if not version.clock.implied_by(version.dot):
             clock = [(nodes.setdefault(name, len(nodes)), counter) for name, counter in sorted(version.clock.items())]
         values = None if change.values is None else list(change.values)
-        rows.append([model, change.record.key, node, version.dot.counter, clock, version.timestamp, values])
+        row = [model, change.record.key, node, version.dot.counter, clock, version.timestamp, values]
+        if change.carried:
+            row.append(
+                [
+                    [name, mark.timestamp, nodes.setdefault(mark.dot.node, len(nodes)), mark.dot.counter, value]
+                    for name, (mark, value) in sorted(change.carried.items())
+                ]
+            )
+        rows.append(row)
     return {
         "models": [[label, list(fields)] for label, fields in models],
         "nodes": list(nodes),
@@ -70,7 +80,7 @@ def from_message(message: Mapping[str, Any], max_rows: int) -> Page:
     try:
         models = [(_text(label), tuple(_text(field) for field in fields)) for label, fields in message["models"]]
         nodes = [_text(name) for name in message["nodes"]]
-        changes = [_change(row, models, nodes) for row in message["rows"]]
+        changes = _changes(message["rows"], models, nodes)
         sequence, token = message["cursor"]
         return Page(
             changes,
@@ -81,34 +91,75 @@ def from_message(message: Mapping[str, Any], max_rows: int) -> Page:
             _counter(message.get("behind", 0)),
         )
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise MalformedBody(
-            f"The page is not of the protocol's shape ({type(error).__name__}: {error}).",
-            hint="Bring both nodes to the same version of handleref_sync.",
-        ) from error
+        raise misshapen("page", error) from error
 
 
-def _change(row: list[Any], models: list[tuple[str, tuple[str, ...]]], nodes: list[str]) -> Change:
-    model, key, node, counter, clock, timestamp, values = row
-    label, fields = models[_counter(model)]
-    dot = Dot(nodes[_counter(node)], _counter(counter))
-    if dot.counter == 0:
-        raise ValueError("a dot with counter 0")
-    if clock is None:
-        history = VersionVector.of(dot)
-    else:
-        history = VersionVector({nodes[_counter(n)]: _counter(c) for n, c in clock})
-        if not history.knows(dot):
-            raise ValueError("a clock that does not know its own dot")
-    if not 0 <= _integer(timestamp) <= hlc.MAX_TIMESTAMP:
-        raise ValueError("a timestamp out of range")
-    if values is not None and len(values) != len(fields):
-        raise ValueError("a row with other fields than its header")
-    return Change(
-        Record(label, _text(key)),
-        Version(dot, history, timestamp),
-        fields,
-        None if values is None else tuple(values),
+def misshapen(what: str, error: Exception) -> MalformedBody:
+    """What to raise where reading a message's `what` failed with `error`."""
+    return MalformedBody(
+        f"The {what} is not of the protocol's shape ({type(error).__name__}: {error}).", hint=SAME_VERSION
     )
+
+
+def _changes(rows: list[Any], models: list[tuple[str, tuple[str, ...]]], nodes: list[str]) -> list[Change]:
+    """The changes of a page. Types and ranges are checked by columns: a page has thousands of rows."""
+    if not rows:
+        return []
+    carrieds: Iterable[Any] = itertools.repeat(())
+    if max(map(len, rows)) > 7:  # few pages have a row that carries anything
+        carrieds = [row[7] if len(row) > 7 else () for row in rows]
+        rows = [row[:7] for row in rows]
+    numbers, keys, authors, counters, clocks, timestamps, contents = zip(*rows, strict=True)
+    for column, least, most in (
+        (numbers, 0, len(models) - 1),
+        (authors, 0, len(nodes) - 1),
+        (counters, 1, MAX_COUNTER),
+        (timestamps, 0, hlc.MAX_TIMESTAMP),
+    ):
+        if set(map(type, column)) != {int} or min(column) < least or max(column) > most:
+            raise ValueError("a number that is none, or out of range")
+    if set(map(type, keys)) != {str} or not set(map(type, contents)) <= {list, type(None)}:
+        raise TypeError("a row without a key or values")
+    changes = []
+    for number, key, author, counter, clock, timestamp, values, carried in zip(
+        numbers, keys, authors, counters, clocks, timestamps, contents, carrieds, strict=False
+    ):
+        label, fields = models[number]
+        if values is not None and len(values) != len(fields):
+            raise ValueError("a row with other fields than its header")
+        dot = Dot(nodes[author], counter)
+        history = VersionVector.of(dot) if clock is None else _clock(clock, nodes, dot)
+        version = Version(dot, history, timestamp)
+        if values is None:
+            changes.append(Change(Record(label, key), version, fields, None))
+        elif not carried:
+            changes.append(Change(Record(label, key), version, fields, tuple(values)))
+        else:
+            others = _carried(carried, nodes, version)
+            if others.keys() & set(fields):
+                raise ValueError("a field that is both written and carried")
+            changes.append(Change(Record(label, key), version, fields, tuple(values), others))
+    return changes
+
+
+def _carried(entries: Any, nodes: list[str], version: Version) -> dict[str, Marked]:
+    """Fields that older writes gave their values: each of them is part of the version's history."""
+    found = {}
+    for name, timestamp, node, counter, value in entries:
+        dot = Dot(nodes[_counter(node)], _counter(counter))
+        if dot == version.dot or not version.clock.knows(dot):
+            raise ValueError("a field whose write the version's clock does not know")
+        if not 0 <= _integer(timestamp) <= version.timestamp:
+            raise ValueError("a field that was written after its version")
+        found[_text(name)] = (Mark(timestamp, dot), value)
+    return found
+
+
+def _clock(clock: Any, nodes: list[str], dot: Dot) -> VersionVector:
+    history = VersionVector({nodes[_counter(n)]: _counter(c) for n, c in clock})
+    if not history.knows(dot):
+        raise ValueError("a clock that does not know its own dot")
+    return history
 
 
 def vector_of(value: Any) -> VersionVector:

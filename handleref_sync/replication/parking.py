@@ -5,19 +5,34 @@ The invariant: what has arrived is in its table, superseded by a write that knew
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
 
 from handleref_sync import wire
+from handleref_sync.conf import settings
 from handleref_sync.core.change import Change, Record
 from handleref_sync.core.version_vector import VersionVector
 from handleref_sync.models import Parked
+from handleref_sync.replication.conflicts import moment
 from handleref_sync.replication.ledger import Ledger
+from handleref_sync.replication.stamping import PARAMETERS
 
 Reason = Parked.Reason
 
 
-def park(ledger: Ledger, change: Change, reason: Reason, detail: str = "", waits_for: Record | None = None) -> bool:
-    """Keep `change` until it can be written. False if that very version was parked already."""
+def park(
+    ledger: Ledger,
+    change: Change,
+    reason: Reason,
+    detail: str = "",
+    waits_for: Record | None = None,
+    peer: str = "",
+) -> bool:
+    """Keep `change`, which `peer` brought, until it can be written. False if that very version was parked already."""
     version = change.version
     node = ledger.node_number(version.dot.node)
     known = Parked.objects.using(ledger.using).filter(node=node, counter=version.dot.counter)
@@ -32,7 +47,12 @@ def park(ledger: Ledger, change: Change, reason: Reason, detail: str = "", waits
         return False
     data = None
     if change.values is not None:
-        data = wire.pack({"fields": list(change.fields), "values": list(change.values)})
+        content: dict[str, Any] = {"fields": list(change.fields), "values": list(change.values)}
+        if change.carried:
+            content["carried"] = [
+                [name, mark.timestamp, *mark.dot, value] for name, (mark, value) in sorted(change.carried.items())
+            ]
+        data = wire.pack(content)
     Parked.objects.using(ledger.using).create(
         model=change.record.model,
         key=change.record.key,
@@ -41,6 +61,7 @@ def park(ledger: Ledger, change: Change, reason: Reason, detail: str = "", waits
         clock=str(version.clock),
         timestamp=version.timestamp,
         data=data,
+        peer=peer,
         sequence=ledger.take(1),
         **why,
     )
@@ -49,10 +70,16 @@ def park(ledger: Ledger, change: Change, reason: Reason, detail: str = "", waits
 
 def superseded(ledger: Ledger, applied: Mapping[Record, VersionVector]) -> None:
     """Drop parked versions that the applied clocks know."""
-    for parked in Parked.objects.using(ledger.using).all():
-        clock = applied.get(Record(parked.model, parked.key))
-        if clock is not None and clock.get(ledger.node_name(parked.node_id), 0) >= parked.counter:
-            parked.delete(using=ledger.using)
+    keys: dict[str, list[str]] = defaultdict(list)
+    for record in applied:
+        keys[record.model].append(record.key)
+    for label, some in keys.items():
+        for start in range(0, len(some), PARAMETERS):
+            parked = Parked.objects.using(ledger.using).filter(model=label, key__in=some[start : start + PARAMETERS])
+            for change in parked:
+                clock = applied[Record(change.model, change.key)]
+                if clock.counter(ledger.node_name(change.node_id)) >= change.counter:
+                    change.delete(using=ledger.using)
 
 
 def waiting(ledger: Ledger, arrived: Iterable[Record] | None = None) -> list[Parked]:
@@ -62,3 +89,42 @@ def waiting(ledger: Ledger, arrived: Iterable[Record] | None = None) -> list[Par
         return list(parked)
     wanted = {str(record) for record in arrived}
     return [p for p in parked.exclude(waits_for="") if p.waits_for in wanted]
+
+
+ADVICE: dict[str, str] = {
+    Reason.PARENT_MISSING: "It is written when that record arrives. Is its model replicated where this was written?",
+    Reason.PARENT_DELETED: "It is settled by on_delete when a peer that has the parent is met.",
+    Reason.STILL_REFERENCED: "Delete what refers to it, or write it again here if it is to stay.",
+    Reason.UNKNOWN_MODEL: "Name the model in MODELS, and run manage.py migrate.",
+    Reason.UNIQUE: "Change one of the two records, or set on_unique of the model.",
+    Reason.INVALID: "Bring both nodes to the same migrations, or correct the value where it was written.",
+    Reason.LOCKED: "Nothing: the next sync tries again.",
+    Reason.CLOCK_AHEAD: "Set the clocks right; it is written when its time has come.",
+}
+
+
+def describe(using: str) -> list[dict[str, Any]]:
+    """What waits, for a person, the oldest first."""
+    return [
+        {
+            "model": change.model,
+            "key": change.key,
+            "node": change.node.name,
+            "counter": change.counter,
+            "written": moment(change.timestamp),
+            "peer": change.peer,
+            "since": change.since.isoformat(timespec="seconds"),
+            "what": "deletion" if change.data is None else "content",
+            "reason": change.reason,
+            "in_words": change.get_reason_display(),
+            "detail": change.detail,
+            "advice": ADVICE[change.reason],
+        }
+        for change in Parked.objects.using(using).select_related("node").order_by("since", "sequence")
+    ]
+
+
+def overdue(using: str) -> int:
+    """How many changes have waited for longer than the setting PARKED_ALERT allows."""
+    limit = timezone.now() - timedelta(seconds=settings.parked_alert)
+    return Parked.objects.using(using).filter(since__lt=limit).count()

@@ -8,14 +8,17 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from handleref_sync import registry
 from handleref_sync.conf import settings
+from handleref_sync.core.change import Record
 from handleref_sync.exceptions import CursorMismatch, MalformedBody, NotPermitted
 from handleref_sync.models import Parked, Peer
-from handleref_sync.replication import feed
+from handleref_sync.replication import copies, feed
 from handleref_sync.replication.applier import apply_page, retry_parked
+from handleref_sync.replication.content import is_reference
 from handleref_sync.replication.hello import Hello, hello, meet, position, scope_of
 from handleref_sync.replication.ledger import Ledger
-from handleref_sync.replication.page import START, from_message, to_message
+from handleref_sync.replication.page import SAME_VERSION, START, from_message, to_message
 from handleref_sync.replication.stamping import stamp
 
 
@@ -28,9 +31,15 @@ class Responder:
 
     def handle(self, action: str, message: Mapping[str, Any]) -> dict[str, Any]:
         """The answer. Raises a SyncError for whatever can't be done; nothing is changed then."""
-        answers = {"hello": self._hello, "pull": self._pull, "push": self._push}
+        answers = {
+            "hello": self._hello,
+            "pull": self._pull,
+            "push": self._push,
+            "rows": self._rows,
+            "records": self._records,
+        }
         if action not in answers:
-            raise MalformedBody(f"There is no action {action!r}.", hint="Use hello, pull or push.")
+            raise MalformedBody(f"There is no action {action!r}.", hint=f"Use {', '.join(answers)}.")
         return answers[action](message)
 
     def _hello(self, message: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,15 +62,40 @@ class Responder:
         return answer
 
     def _pull(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        mine, theirs, scope = self._to_a_reader(message)
+        page = feed.read_page(self.using, self.peer, position(theirs, scope), theirs.vector, scope)
+        if page.head:
+            self._met(success=True)
+        if message.get("digests"):
+            page = copies.digested(page)
+        return {**to_message(page), "hello": mine.to_message()}
+
+    def _to_a_reader(self, message: Mapping[str, Any]) -> tuple[Hello, Hello, feed.Scope]:
         if not self.peer.can_pull:
             raise NotPermitted(f"{self.peer.name} may not pull from here.", hint="Set its can_pull flag.")
         theirs = Hello.from_message(message)
         meet(self.using, self.peer, theirs)
         mine = hello(self.using, self.peer)
-        scope, _ = scope_of(mine, theirs, reader=theirs)
-        page = feed.read_page(self.using, self.peer, position(theirs, scope), theirs.vector, scope)
-        if page.head:
-            self._met(success=True)
+        return mine, theirs, scope_of(mine, theirs, reader=theirs)[0]
+
+    def _rows(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """Fingerprints of one model's rows, for who began as a copy of this database."""
+        _, _, scope = self._to_a_reader(message)
+        label, below = message.get("model"), message.get("below")
+        if label not in scope.models or not (below is None or type(below) is int):
+            raise MalformedBody("The request for rows names no model of both.", hint=SAME_VERSION)
+        stamp(self.using)
+        found, after = copies.fingerprints(self.using, str(label), below, settings.page_rows)
+        fields = sorted(registry.replicated(self.using)[str(label)].names)
+        return {"fields": fields, "rows": [list(row) for row in found], "below": after}
+
+    def _records(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """The changes of records that differ from those which the reader has."""
+        mine, _, scope = self._to_a_reader(message)
+        wanted = message.get("records")
+        if not isinstance(wanted, list) or len(wanted) > settings.max_rows or not all(map(is_reference, wanted)):
+            raise MalformedBody("The request for records names none.", hint=SAME_VERSION)
+        page = feed.read_records(self.using, [Record(*names) for names in wanted], scope)
         return {**to_message(page), "hello": mine.to_message()}
 
     def _push(self, message: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,7 +103,7 @@ class Responder:
             raise NotPermitted(f"{self.peer.name} may not push to here.", hint="Set its can_push flag.")
         theirs = Hello.from_message(message["hello"]) if isinstance(message.get("hello"), dict) else None
         if theirs is None:
-            raise MalformedBody("The pushed page has no hello.", hint="Bring both nodes to the same version.")
+            raise MalformedBody("The pushed page has no hello.", hint=SAME_VERSION)
         page = from_message(message, settings.max_rows)
         meet(self.using, self.peer, theirs)
         mine = hello(self.using, self.peer)

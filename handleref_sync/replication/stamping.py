@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
+from handleref_sync import registry
 from handleref_sync.capture.base import Captured
 from handleref_sync.conf import settings
 from handleref_sync.core import hlc
 from handleref_sync.core.version_vector import Dot
 from handleref_sync.models import Capture
-from handleref_sync.registry import Replicated
+from handleref_sync.registry import Column, Replicated
+from handleref_sync.replication.carried import of_write
 from handleref_sync.replication.ledger import Ledger, StampRow, locked, now_ms
+from handleref_sync.replication.values import encoder, key_text
 
 CHUNK = 5000
+NO_KEYS: Mapping[tuple[int, str], str] = MappingProxyType({})
 PARAMETERS = 500
 
 
@@ -32,15 +37,35 @@ class _Write:
     timestamp: int
     deleted: bool
     was_deleted: bool
+    changed: set[str] | None
+    """The fields that it changed; None: all of them."""
+
+    def then(self, note: Captured) -> None:
+        """Another write of the same row, after this one."""
+        self.timestamp = max(self.timestamp, note.timestamp)
+        self.deleted = note.op == "D"
+        self.was_deleted = self.was_deleted or self.deleted
+        changed = _changed(note)
+        self.changed = None if changed is None or self.changed is None else self.changed | changed
 
 
-def stamp(using: str) -> int:
-    """Stamp every committed write, in bounded transactions. Returns how many stamps changed."""
+def _changed(note: Captured) -> set[str] | None:
+    return None if note.fields is None else set(note.fields.split(",")) - {""}
+
+
+def stamp(using: str, told: Callable[[int], None] = lambda done: None) -> int:
+    """Stamp every committed write, in bounded transactions. Returns how many stamps changed.
+
+    `told`: called after each transaction with how many changed so far; a first stamping may be of millions.
+    """
     total = 0
-    while Capture.objects.using(using).exists():
+    # A model that is not named at present keeps its notes: it may be named again.
+    numbers = [model.id for model in registry.replicated(using).values()]
+    while Capture.objects.using(using).filter(model__in=numbers).exists():
         with locked(using) as ledger:
-            captures = ledger.vendor.take_captures(CHUNK)
+            captures = ledger.vendor.take_captures(CHUNK, numbers)
             total += fold(ledger, captures)
+        told(total)
         if len(captures) < CHUNK:
             break
     return total
@@ -48,49 +73,53 @@ def stamp(using: str) -> int:
 
 def stamp_rows(ledger: Ledger, model: Replicated, pks: list[str]) -> int:
     """Stamp just these rows, within the caller's locked transaction."""
-    done = 0
-    for start in range(0, len(pks), PARAMETERS):
-        captures = ledger.vendor.take_captures(0, model.id, pks[start : start + PARAMETERS])
-        done += fold(ledger, captures)
-    return done
+    return fold(ledger, ledger.vendor.take_captures(0, [model.id], pks))
 
 
-def fold(ledger: Ledger, captures: list[Captured]) -> int:
-    """Turn notes into stamps: one per record, in the order of their timestamps."""
+def fold(ledger: Ledger, captures: list[Captured], keys: Mapping[tuple[int, str], str] = NO_KEYS) -> int:
+    """Turn notes into stamps: one per record, in the order of their timestamps.
+
+    `keys`: by model and primary key, those of rows that are known elsewhere as records already.
+    """
     writes: dict[tuple[int, str], _Write] = {}
     for note in captures:  # in the order of writing: the notes of one row were made under its row lock
         entry = writes.get((note.model, note.pk))
         deleted = note.op == "D"
         if entry is None:
-            writes[note.model, note.pk] = _Write(note.timestamp, deleted, deleted)
+            writes[note.model, note.pk] = _Write(note.timestamp, deleted, deleted, _changed(note))
         else:
-            entry.timestamp = max(entry.timestamp, note.timestamp)
-            entry.deleted, entry.was_deleted = deleted, entry.was_deleted or deleted
+            entry.then(note)
             writes[note.model, note.pk] = writes.pop((note.model, note.pk))  # in the order of the last write
     found = _stamps_of(ledger, writes)
     clamp = (now_ms() + int(settings.max_clock_skew * 1000)) << hlc.LOGICAL_BITS
     touched: list[StampRow] = []
     for (number, pk), write in writes.items():
-        model = ledger.by_number.get(number)
-        if model is None:
-            continue  # the model is no longer replicated
+        model = ledger.by_number[number]
         if write.timestamp > clamp:
             # Never published, so it may be lowered: a station whose clock said 2099 and was mended is not stuck.
             write.timestamp = now_ms() << hlc.LOGICAL_BITS
         old = found.get((number, pk))
         recycled = model.local_pk and write.was_deleted
-        # A deletion of what is deleted already is no write; nor is one of a tombstone that gave up its pk.
-        if old is not None and not (old.deleted and (recycled or write.deleted)):
+        # A deletion of what is deleted already is no write. A tombstone with a local pk has that of the row that
+        # was restored to it: what happens to that row is the record's, and it may have to give the pk up again.
+        if old is not None and not (old.deleted and write.deleted and not model.local_pk):
+            old.carried = None if write.was_deleted else of_write(ledger, old, model.names, write.changed)
             old.timestamp = max(old.timestamp + 1, write.timestamp)
             old.deleted = write.deleted or recycled
             old.pk_text = None if old.deleted and model.local_pk else old.pk_text
             touched.append(old)
+        key = keys.get((number, pk))
         if not write.deleted and (old is None or recycled):
-            touched.append(StampRow(model_id=number, pk_text=pk, timestamp=write.timestamp))
-    # Memberships last: they are known by the keys of their ends, which may be given only now.
-    ends = [s for s in touched if s.id is None and ledger.by_number[s.model_id].identity == "ends"]
-    _number(ledger, [s for s in touched if s.id is not None or ledger.by_number[s.model_id].identity != "ends"])
-    _number(ledger, _memberships(ledger, ends))
+            touched.append(StampRow(model_id=number, pk_text=pk, timestamp=write.timestamp, key=key))
+        elif write.deleted and old is None and key is not None:
+            touched.append(StampRow(model_id=number, timestamp=write.timestamp, key=key, deleted=True))
+    new = [s for s in touched if s.id is None and ledger.by_number[s.model_id].named]
+    _number(ledger, [s for s in touched if s.id is not None or not ledger.by_number[s.model_id].named])
+    # Those that are known by the keys of others come after them, for those may be given only now.
+    depths = {number: depth(ledger, ledger.by_number[number]) for number in {s.model_id for s in new}}
+    for level in sorted(set(depths.values())):
+        records, doubles = _named(ledger, [s for s in new if depths[s.model_id] == level])
+        _number(ledger, records, doubles)
     return len(touched)
 
 
@@ -100,15 +129,24 @@ def _stamps_of(ledger: Ledger, writes: dict[tuple[int, str], _Write]) -> dict[tu
         by_model[number].append(pk)
     found = {}
     for number, pks in by_model.items():
-        for start in range(0, len(pks), PARAMETERS):
-            chunk = pks[start : start + PARAMETERS]
-            for old in ledger.stamps(model=number, pk_text__in=chunk):
-                found[number, str(old.pk_text)] = old
+        stamps = ledger.stamps_of(ledger.by_number[number], pks)
+        found.update({(number, pk): old for pk, old in stamps.items()})
     return found
 
 
-def _number(ledger: Ledger, touched: list[StampRow]) -> None:
-    """Give sequences, and so dots, to stamps in the order of their timestamps; write them."""
+def depth(ledger: Ledger, model: Replicated, path: tuple[str, ...] = ()) -> int:
+    """How many models have to be stamped one after the other before the key of a record of `model` is known."""
+    if not model.named or model.label in path:
+        return 0
+    targets = [ledger.models[str(column.target)] for column in model.natural if column.target in ledger.models]
+    return 1 + max((depth(ledger, target, (*path, model.label)) for target in targets), default=0)
+
+
+def _number(ledger: Ledger, touched: list[StampRow], doubles: Collection[int] = ()) -> None:
+    """Give sequences, and so dots, to stamps in the order of their timestamps; write them.
+
+    `doubles`: the ``id()`` of those whose key another record has already. Their dot tells them apart, everywhere.
+    """
     if not touched:
         return
     me = ledger.local.incarnation
@@ -120,69 +158,98 @@ def _number(ledger: Ledger, touched: list[StampRow]) -> None:
             alone = set(clock) <= {me.name}
             record.clock = None if alone else str(clock.with_dot(Dot(me.name, sequence)))
         elif ledger.by_number[record.model_id].identity == "origin":
-            record.key = str(Dot(me.name, sequence))  # the dot of the first stamp, for ever
+            record.key = record.key or str(Dot(me.name, sequence))  # the dot of the first stamp, for ever
+        elif id(record) in doubles:
+            record.key = name_of([*json.loads(str(record.key)), str(Dot(me.name, sequence))])
         record.node_id, record.counter, record.sequence = me.pk, sequence, sequence
     ledger.save_stamps([s for s in touched if s.id is not None], [s for s in touched if s.id is None])
     ledger.wrote(ledger.local.sequence)
 
 
-def _memberships(ledger: Ledger, new: list[StampRow]) -> list[StampRow]:
-    """Name new m2m rows by their ends; where such a stamp is there already, take that one.
+def _named(ledger: Ledger, new: list[StampRow]) -> tuple[list[StampRow], set[int]]:
+    """Give keys to new rows of models whose keys come from the content; also which keys are another record's.
 
-    A membership that is removed and added again gets another pk, but it is the same record.
+    Where the record is there already and has no row, it gets this one: a membership that is removed and added again,
+    or a name that is used again after a deletion, has another primary key, but it is the same record.
     """
     by_model: dict[int, list[StampRow]] = defaultdict(list)
     for record in new:
         by_model[record.model_id].append(record)
-    stamps = []
+    stamps, doubles = [], set[int]()
     for number, records in by_model.items():
-        _give_end_keys(ledger, ledger.by_number[number], records)
-        known: dict[str | None, StampRow] = {}
-        for start in range(0, len(records), PARAMETERS):
-            keys = [r.key for r in records[start : start + PARAMETERS]]
-            known.update((old.key, old) for old in ledger.stamps(model=number, key__in=keys))
+        model = ledger.by_number[number]
+        nameless = _give_keys(ledger, model, records)
+        known = ledger.stamps_by_key(model, [str(record.key) for record in records])
         for record in records:
-            old = known.get(record.key)
-            if old is None:
-                stamps.append(record)
-            else:
+            old = known.get(str(record.key))
+            if old is not None and (old.deleted or model.identity != "natural"):
                 old.timestamp = max(old.timestamp + 1, record.timestamp)
                 old.deleted, old.pk_text = False, record.pk_text
                 stamps.append(old)
-    return stamps
+                continue
+            if id(record) in nameless or old is not None:
+                doubles.add(id(record))
+            else:
+                known[str(record.key)] = record
+            stamps.append(record)
+    return stamps, doubles
 
 
-def _give_end_keys(ledger: Ledger, model: Replicated, records: list[StampRow]) -> None:
+def _give_keys(ledger: Ledger, model: Replicated, records: list[StampRow]) -> set[int]:
+    """Make keys from the rows; returns the ``id()`` of those for which a field of a natural identity is null."""
     rows: dict[str, list[Any]] = {}
-    names = [c.field.attname for c in model.columns]
+    names = [c.field.attname for c in model.natural]
     for start in range(0, len(records), PARAMETERS):
         pks = [r.pk_text for r in records[start : start + PARAMETERS]]
         for pk, *values in model.model._base_manager.using(ledger.using).filter(pk__in=pks).values_list("pk", *names):
-            rows[str(pk)] = values
-    parts: list[list[str]] = [[] for _ in records]
-    for position, column in enumerate(model.columns):
+            rows[pk_text(model, pk, ledger)] = values
+    parts: list[list[str | None]] = [[] for _ in records]
+    for position, column in enumerate(model.natural):
         values = [rows[str(r.pk_text)][position] if str(r.pk_text) in rows else None for r in records]
-        target = ledger.models.get(column.target or "")
-        keys = keys_of(ledger, target, values) if target else _other_keys(column.field, values, ledger)
+        if column.target in ledger.models:
+            keys = keys_of_column(ledger, column, values)
+        elif column.field.is_relation:
+            keys = _other_keys(column.field, values, ledger)
+        else:
+            encode = encoder(column.field) or (lambda value: value)
+            keys = {value: key_text(encode(value)) for value in values if value is not None}
         for part, value in zip(parts, values, strict=True):
-            part.append(keys.get(value, ""))
+            part.append(keys.get(value))
+    nameless = set()
     for record, part in zip(records, parts, strict=True):
-        # A row that was deleted since has no ends to be known by; it keeps a key of its own until its tombstone.
-        record.key = end_key(part) if all(part) else f"?{record.pk_text}:{record.timestamp}"
+        if model.identity == "natural":
+            record.key = name_of(part)
+            if None in part:
+                nameless.add(id(record))
+        elif None in part:
+            # A row that was deleted since has nothing to be known by; it has a key of its own until its tombstone.
+            record.key = f"?{record.pk_text}:{record.timestamp}"
+        else:
+            record.key = part[0] if model.identity == "parent" else name_of(part)
+    return nameless
 
 
 def _other_keys(field: Any, values: Iterable[Any], ledger: Ledger) -> dict[Any, str]:
-    """The end of a membership that isn't replicated: its natural key as text, else its id."""
+    """A reference to what isn't replicated, as part of a key: its natural key as text, else its id."""
     names = natural_keys(field, values, ledger.using)
-    return {
-        value: json.dumps(name, separators=(",", ":"), ensure_ascii=False) if isinstance(name, list) else str(name)
-        for value, name in names.items()
-    }
+    return {value: name_of(name) if isinstance(name, list) else str(name) for value, name in names.items()}
 
 
-def end_key(parents: Sequence[str]) -> str:
-    """The key of an m2m row: the keys of its two ends."""
-    return json.dumps(list(parents), separators=(",", ":"), ensure_ascii=False)
+def name_of(parts: Sequence[str | None]) -> str:
+    """The key of a record that is known by its content: the keys of its ends, or the values of its natural fields."""
+    return json.dumps(list(parts), separators=(",", ":"), ensure_ascii=False)
+
+
+def keys_of_column(ledger: Ledger, column: Column, values: Iterable[Any], under_lock: bool = True) -> dict[Any, str]:
+    """From the values of a foreign key to the keys of the records that it refers to."""
+    target = ledger.models[str(column.target)]
+    wanted = {value for value in values if value is not None}
+    if column.to is None:
+        return keys_of(ledger, target, wanted, under_lock)
+    rows = target.model._base_manager.using(ledger.using).filter(**{f"{column.to}__in": wanted})
+    pks = dict(rows.values_list(column.to, "pk"))
+    keys = keys_of(ledger, target, pks.values(), under_lock)
+    return {value: keys[pk] for value, pk in pks.items() if pk in keys}
 
 
 def keys_of(ledger: Ledger, model: Replicated, pks: Iterable[Any], under_lock: bool = True) -> dict[Any, str]:
@@ -190,19 +257,13 @@ def keys_of(ledger: Ledger, model: Replicated, pks: Iterable[Any], under_lock: b
     texts = {pk: pk_text(model, pk, ledger) for pk in pks if pk is not None}
     if model.identity == "pk":
         return {pk: canonical(model, pk) for pk in texts}
-    found: dict[str | None, str | None] = {}
+    found: dict[str, StampRow] = {}
     for dirty_too in (False, True):
         lacking = sorted({text for text in texts.values() if text not in found})
         if dirty_too and not (under_lock and stamp_rows(ledger, model, lacking)):
             break
-        for start in range(0, len(lacking), PARAMETERS):
-            found.update(
-                (row.pk_text, row.key)
-                for row in ledger.stamps(
-                    model=model.id, pk_text__in=lacking[start : start + PARAMETERS], deleted=False
-                )
-            )
-    return {pk: str(found[text]) for pk, text in texts.items() if text in found}
+        found.update({text: row for text, row in ledger.stamps_of(model, lacking).items() if not row.deleted})
+    return {pk: str(found[text].key) for pk, text in texts.items() if text in found}
 
 
 def canonical(model: Replicated, pk: Any) -> str:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from django.db.models import AutoField
 
 from handleref_sync.core.change import Record
 from handleref_sync.models import Parked
 from handleref_sync.registry import Replicated
-from handleref_sync.replication.content import Content, Unfit
+from handleref_sync.replication.content import Content
 from handleref_sync.replication.ledger import StampRow
 from handleref_sync.replication.plan import Held, Plan, Planner
-from handleref_sync.replication.stamping import PARAMETERS, pk_text, stamp_rows
+from handleref_sync.replication.references import referring
+from handleref_sync.replication.stamping import pk_text, stamp_rows
+from handleref_sync.replication.values import Unfit
 
 Reason = Parked.Reason
 _MISSING = object()
@@ -29,7 +33,7 @@ class Writer:
         """Take rows out and put them back instead of updating them one by one: unique values may change places."""
         self.pks: dict[Record, str] = {}
         """Of each record that has a new row: its primary key, as the ledger has it."""
-        self._located: dict[tuple[str, str], Any] = {}
+        self._located: dict[tuple[str, ...], Any] = {}
 
     def write(self, plans: list[Plan]) -> list[Plan]:
         """Write what the decisions say; returns the plans that are carried out, in their order."""
@@ -66,6 +70,7 @@ class Writer:
                     reason = Reason.PARENT_DELETED if deleted else Reason.PARENT_MISSING
                     self._hold(plan, reason, f"needs {Record(*lacking)}", Record(*lacking))
             self._give_pks(staying)
+            self._fill_in(staying)
             self._prepare(staying, rows)
             fit = [plan for plan in staying if id(plan) in rows]
             if len(fit) == len(ready):
@@ -78,8 +83,12 @@ class Writer:
             ready = fit
 
     def _parents(self, plan: Plan) -> list[tuple[str, str]]:
-        content = self.planner.content(plan.change.record.model)
-        return content.parents(plan.change.fields, plan.values or ())
+        record = plan.change.record
+        content = self.planner.content(record.model)
+        parents = content.parents(plan.fields, plan.values or ())
+        if content.model.parent is not None:
+            parents.append((content.model.parent, record.key))  # its primary key is the parent's
+        return parents
 
     def _there(self, parent: tuple[str, str], coming: set[tuple[str, str]], leaving: set[Record]) -> bool:
         located = self._located.get(parent, _MISSING)
@@ -94,15 +103,7 @@ class Writer:
             by_model[label].append(key)
         for label, keys in by_model.items():
             content = self.planner.content(label)
-            texts = {}
-            if content.model.identity == "pk":
-                for key in keys:
-                    try:
-                        texts[key] = content.pk_of_key(key)[1]
-                    except Unfit:
-                        continue  # nobody has such a record: it stays missing
-                keys = list(texts)
-            stamps = self.planner.stamps(content.model, keys, texts)
+            stamps = content.stamps(keys)  # a key that can't be is nobody's: it stays missing
             there = self._there_in_fact(content, stamps)
             for key, stamp in stamps.items():
                 gone = stamp.deleted or stamp.pk_text not in there
@@ -113,20 +114,18 @@ class Writer:
 
         SQLite checks foreign keys at COMMIT: a parent that only the ledger knows would cost the whole page.
         """
-        model = content.model
         texts = [str(s.pk_text) for s in stamps.values() if not s.deleted]
-        rows = model.model._base_manager.using(self.ledger.using).order_by()
-        there: set[str] = set()
-        for start in range(0, len(texts), PARAMETERS):
-            found = rows.filter(pk__in=texts[start : start + PARAMETERS]).values_list("pk", flat=True)
-            there.update(pk_text(model, pk, self.ledger) for pk in found)
+        model = content.model
+        self.vendor.hold_rows(model.table, model.pk_column, [content.db_pk(text) for text in texts])
+        there = content.present(texts)
         gone = [text for text in texts if text not in there]
         if gone:
-            stamp_rows(self.ledger, model, gone)
+            stamp_rows(self.ledger, content.model, gone)
         return there
 
     def _give_pks(self, plans: list[Plan]) -> None:
         """Primary keys for the rows that are to be inserted, so that children can refer to them already."""
+        same: list[Plan] = []
         lacking: dict[str, list[Record]] = defaultdict(list)
         for plan in plans:
             record = plan.change.record
@@ -135,21 +134,48 @@ class Writer:
             content = self.planner.content(record.model)
             if content.model.identity == "pk":
                 self._located[record], self.pks[record] = content.pk_of_key(record.key)
+            elif content.model.parent is not None:
+                same.append(plan)
             else:
                 lacking[record.model].append(record)
         for label, records in lacking.items():
-            model = self.ledger.models[label]
-            for record, pk in zip(
-                records, self.vendor.allocate_pks(model.table, model.pk_column, len(records)), strict=True
-            ):
+            found = self.vendor.allocate_pks(self.ledger.models[label], len(records))
+            for record, pk in zip(records, found, strict=True):
                 self._located[record], self.pks[record] = pk, str(pk)
+
+        models = [self.ledger.models[plan.change.record.model] for plan in same]
+        for label in reversed(children_first(self.ledger.models, {model.label for model in models})):
+            for plan, model in zip(same, models, strict=True):
+                if model.label == label:
+                    record, pk = plan.change.record, self._located[str(model.parent), plan.change.record.key]
+                    self._located[record], self.pks[record] = pk, pk_text(model, pk, self.ledger)
+
+    def _fill_in(self, plans: list[Plan]) -> None:
+        """Note the values of parents to which others refer by another field than the primary key."""
+        coming = {plan.change.record: plan for plan in plans}
+        lacking: dict[tuple[str, str], dict[Any, str]] = defaultdict(dict)
+        for plan in plans:
+            content = self.planner.content(plan.change.record.model)
+            for label, key, name in content.others(plan.fields, plan.values or ()):
+                parent = coming.get(Record(label, key))
+                columns = self.ledger.models[label].columns
+                sent = next((c.name for c in columns if c.field.name == name), "")
+                if parent is not None and parent.values is not None and sent in parent.fields:
+                    value = parent.values[parent.fields.index(sent)]
+                    self._located[label, key, name] = self.planner.content(label).columns[sent].field.to_python(value)
+                else:
+                    lacking[label, name][self._located[label, key]] = key
+        for (label, name), keys in lacking.items():
+            rows = self.ledger.models[label].model._base_manager.using(self.ledger.using).filter(pk__in=keys)
+            for pk, value in rows.values_list("pk", name):
+                self._located[label, keys[pk], name] = value
 
     def _prepare(self, plans: list[Plan], rows: dict[int, list[Any]]) -> None:
         """Add the database values of `plans` to `rows`; hold those whose values don't fit."""
         groups: dict[tuple[str, tuple[str, ...]], list[Plan]] = defaultdict(list)
         for plan in plans:
             if id(plan) not in rows:
-                groups[plan.change.record.model, plan.change.fields].append(plan)
+                groups[plan.change.record.model, plan.fields].append(plan)
         for (label, fields), group in groups.items():
             content = self.planner.content(label)
             values = [plan.values or () for plan in group]
@@ -167,7 +193,7 @@ class Writer:
     def _groups(self, ready: list[tuple[Plan, list[Any]]]) -> Iterable[tuple[Content, list[str], list[Any]]]:
         groups: dict[tuple[str, tuple[str, ...]], list[Any]] = defaultdict(list)
         for plan, row in ready:
-            groups[plan.change.record.model, plan.change.fields].append((plan, row))
+            groups[plan.change.record.model, plan.fields].append((plan, row))
         for (label, fields), items in groups.items():
             content = self.planner.content(label)
             yield content, [content.columns[name].column for name in fields], items
@@ -175,9 +201,11 @@ class Writer:
     def _insert(self, ready: list[tuple[Plan, list[Any]]]) -> None:
         for content, columns, items in self._groups(ready):
             model = content.model
-            rest, default = content.defaults(items[0][0].change.fields)
-            rows = [[self._db_pk(model, self.pks[p.change.record]), *row, *default()] for p, row in items]
+            rest, default = content.defaults(items[0][0].fields)
+            rows = [[content.db_pk(self.pks[p.change.record]), *row, *default()] for p, row in items]
             self.vendor.insert_rows(model.table, [model.pk_column, *columns, *rest], rows)
+            if model.identity == "pk" and isinstance(model.pk, AutoField):
+                self.vendor.move_on(model)
 
     def _update(self, ready: list[tuple[Plan, list[Any]]]) -> None:
         for content, columns, items in self._groups(ready):
@@ -187,7 +215,7 @@ class Writer:
             if self.replace and self.vendor.deletes_alone(model.table):
                 self._replace(content, columns, items)
                 continue
-            rows = [[*row, self._db_pk(model, str(p.local.pk_text))] for p, row in items]
+            rows = [[*row, content.db_pk(str(p.local.pk_text))] for p, row in items]
             if self.vendor.update_rows(model.table, model.pk_column, columns, rows) != len(rows):
                 self._insert_vanished(content, columns, items)
 
@@ -200,14 +228,14 @@ class Writer:
             if not field.primary_key and not getattr(field, "generated", False)
         ]
         changed = {str(p.local.pk_text): dict(zip(columns, row, strict=True)) for p, row in items}
-        pks = [self._db_pk(model, text) for text in changed]
+        pks = [content.db_pk(text) for text in changed]
         old = vendor.select_rows(model.table, model.pk_column, [model.pk_column, *every], pks)
         vendor.delete_rows(model.table, model.pk_column, pks)
         rows = []
         for pk, *values in old:
             merged = {
                 **dict(zip(every, values, strict=True)),
-                **changed[pk_text(model, model.pk.to_python(pk), self.ledger)],
+                **changed[str(pk)],
             }
             rows.append([pk, *merged.values()])
         vendor.insert_rows(model.table, [model.pk_column, *every], rows)
@@ -215,15 +243,10 @@ class Writer:
     def _insert_vanished(self, content: Content, columns: list[str], items: list[Any]) -> None:
         """Rows that a stamp calls live and that are not there: gone by a write that no trigger saw."""
         model = content.model
-        wanted = [str(p.local.pk_text) for p, _ in items]
-        rows = model.model._base_manager.using(self.ledger.using)
-        there: set[str] = set()
-        for start in range(0, len(wanted), PARAMETERS):
-            found = rows.filter(pk__in=wanted[start : start + PARAMETERS]).values_list("pk", flat=True)
-            there.update(pk_text(model, pk, self.ledger) for pk in found)
-        rest, default = content.defaults(items[0][0].change.fields)
+        there = content.present([str(p.local.pk_text) for p, _ in items])
+        rest, default = content.defaults(items[0][0].fields)
         lacking = [
-            [self._db_pk(model, str(p.local.pk_text)), *row, *default()]
+            [content.db_pk(str(p.local.pk_text)), *row, *default()]
             for p, row in items
             if p.local.pk_text not in there
         ]
@@ -232,45 +255,38 @@ class Writer:
     def _delete(self, plans: list[Plan]) -> set[Record]:
         """Delete rows, children first; returns the records that others still refer to."""
         kept: set[Record] = set()
-        by_model: dict[str, list[Plan]] = defaultdict(list)
+        going: dict[str, dict[str, Plan]] = defaultdict(dict)
         for plan in plans:
-            by_model[plan.change.record.model].append(plan)
-        for label in children_first(self.ledger.models, by_model):
-            model = self.ledger.models[label]
-            pks = {str(p.local.pk_text): p for p in by_model[label] if p.local is not None}
-            for text, child in self._referenced(model, list(pks)).items():
-                plan = pks.pop(text)
+            if plan.local is not None:
+                going[plan.change.record.model][str(plan.local.pk_text)] = plan
+        # The greatest set to which no row outside refers: a row that has to stay keeps those to which it refers.
+        # SQLite checks foreign keys at COMMIT, where one that is left dangling would cost the whole page.
+        unsure = set(going)
+        while unsure:
+            label = unsure.pop()
+            for text, child in self._referenced(self.ledger.models[label], going).items():
+                plan = going[label].pop(text)
                 kept.add(plan.change.record)
                 self._hold(plan, Reason.STILL_REFERENCED, f"{child} still refers to it")
-            self.vendor.delete_rows(model.table, model.pk_column, [self._db_pk(model, text) for text in pks])
+                unsure |= {target for target in self.ledger.models[label].targets if target in going}
+        for label in children_first(self.ledger.models, going):
+            model, content = self.ledger.models[label], self.planner.content(label)
+            self.vendor.delete_rows(model.table, model.pk_column, [content.db_pk(text) for text in going[label]])
         return kept
 
-    def _referenced(self, model: Replicated, texts: list[str]) -> dict[str, str]:
-        """Of these rows, the ones that rows of any model refer to, apart from each other."""
+    def _referenced(self, model: Replicated, going: Mapping[str, Mapping[str, Plan]]) -> dict[str, str]:
+        """Of the rows of `model` that are `going`, those to which a row refers that is not."""
         found: dict[str, str] = {}
-        for relation in model.model._meta.get_fields(include_hidden=True):
-            if not (
-                relation.auto_created and not relation.concrete and (relation.one_to_many or relation.one_to_one)
-            ):
-                continue
-            field: Any = relation.field  # type: ignore[union-attr]
-            if not field.concrete or not getattr(field, "db_constraint", False):
-                continue
-            child = relation.related_model
-            rows = child._base_manager.using(self.ledger.using)  # type: ignore[union-attr]
-            for start in range(0, len(texts), PARAMETERS):
-                chunk = texts[start : start + PARAMETERS]
-                for pk, parent in rows.filter(**{f"{field.name}__in": chunk}).values_list("pk", field.attname):
-                    text = pk_text(model, parent, self.ledger)
-                    if child is not model.model or pk_text(model, pk, self.ledger) not in texts:
-                        found[text] = f"{child._meta.label} {pk}"  # type: ignore[union-attr]
+        for reference in referring(self.ledger, model, going[model.label]):
+            child = reference.field.model
+            known = self.ledger.models.get(child._meta.label_lower)
+            leaving = going.get(known.label, {}) if known is not None and known.model is child else {}
+            if known is None or pk_text(known, reference.pk, self.ledger) not in leaving:
+                found[pk_text(model, reference.parent, self.ledger)] = str(reference)
         return found
 
-    def _db_pk(self, model: Replicated, text: str) -> Any:
-        return model.pk.get_db_prep_value(model.pk.to_python(text), self.vendor.connection)
 
-
-def children_first(models: dict[str, Replicated], labels: Iterable[str]) -> list[str]:
+def children_first(models: Mapping[str, Replicated], labels: Iterable[str]) -> list[str]:
     """`labels` in an order in which no model comes before one that refers to it; cycles are cut anywhere."""
     wanted, done, order = set(labels), set[str](), list[str]()
 
@@ -278,9 +294,9 @@ def children_first(models: dict[str, Replicated], labels: Iterable[str]) -> list
         if label in done:
             return
         done.add(label)
-        for column in models[label].columns:
-            if column.target in models:
-                visit(str(column.target))
+        for target in sorted(models[label].targets):
+            if target in models:
+                visit(target)
         order.append(label)
 
     for label in sorted(wanted):

@@ -7,8 +7,10 @@ then the digest, and only then is it decompressed and parsed.
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -181,7 +183,7 @@ class HttpTransport:
         return self._caller.bytes_received
 
     def call(self, action: str, message: dict[str, Any]) -> dict[str, Any]:
-        """The peer's answer to `message`; `action` is hello, pull or push.
+        """The peer's answer to `message`; `action` is one that a Responder has.
 
         Raises PeerUnreachable when the retries are used up, PeerRefused for an error of the peer's own,
         BadSignature for an answer that isn't its, and MalformedBody or TooLarge for one that can't be read.
@@ -201,6 +203,20 @@ class HttpTransport:
                 return self._read(answer)
 
         return self._caller.retrying(once)
+
+    def begin(self, action: str, message: dict[str, Any]) -> Callable[[], dict[str, Any]]:
+        """`call` in a thread of its own, which touches no database; gives what waits for its result."""
+        future: Future[dict[str, Any]] = Future()
+
+        def work() -> None:
+            try:
+                future.set_result(self.call(action, message))
+            except BaseException as error:  # it is raised where the result is asked for
+                future.set_exception(error)
+
+        # A daemon, for nobody waits for an answer after an error of our own.
+        threading.Thread(target=work, name=f"{action} {self.peer.name}", daemon=True).start()
+        return future.result
 
     def close(self) -> None:
         """Close the connection."""

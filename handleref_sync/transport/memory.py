@@ -32,6 +32,10 @@ class MemoryTransport:
         self.bytes_received += len(body)
         return _open(body)
 
+    def begin(self, action: str, message: dict[str, Any]) -> Callable[[], dict[str, Any]]:
+        """The call is made when its answer is asked for: both nodes are in one thread."""
+        return lambda: self.call(action, message)
+
     def close(self) -> None:
         """Nothing to close."""
 

@@ -1,14 +1,17 @@
 """Airports, and the inspections that are written where there is no network.
 
-Nothing here speaks of replication but the base class: that is all an application needs.
+Nothing here speaks of replication but the base class: that is all an application needs. What is registered with
+django-reversion has a history in the admin.
 """
 
+import reversion
 from django.conf import settings
 from django.db import models
 
 from handleref_sync.models import HandleRefModel
 
 
+@reversion.register()
 class Country(HandleRefModel):
     code = models.CharField("ISO 3166 code", max_length=2, unique=True)
     name = models.CharField(max_length=100)
@@ -25,6 +28,7 @@ class Country(HandleRefModel):
         return self.name
 
 
+@reversion.register()
 class Airport(HandleRefModel):
     country = models.ForeignKey(Country, models.CASCADE, related_name="airports")
     icao = models.CharField("ICAO code", max_length=4, unique=True)
@@ -49,6 +53,7 @@ class Airport(HandleRefModel):
         return f"{self.icao} {self.name}"
 
 
+@reversion.register()
 class Inspector(HandleRefModel):
     # Protected, as in Inspection below: a report must not lose who signed it.
     user = models.OneToOneField(settings.AUTH_USER_MODEL, models.PROTECT, related_name="inspector")
@@ -64,6 +69,7 @@ class Inspector(HandleRefModel):
         return self.badge
 
 
+@reversion.register()
 class Inspection(HandleRefModel):
     class Grade(models.TextChoices):
         PASS = "pass", "Passed"

@@ -1,6 +1,7 @@
 """Settings of one node. Everything that differs between nodes comes from the environment (see README.md)."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -44,6 +45,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "reversion",  # the history of versions
     "handleref_sync",
     "inspections",
 ]
@@ -101,6 +103,10 @@ _database = dj_database_url.parse(
     conn_max_age=60,
     conn_health_checks=True,
 )
+if _database["ENGINE"] == "django.db.backends.mysql" and find_spec("MySQLdb") is None:
+    import pymysql  # where mysqlclient can't be built: slower, and without a compiler
+
+    pymysql.install_as_MySQLdb()
 if _database["ENGINE"] == "django.db.backends.sqlite3":
     _database["OPTIONS"] = {**SQLITE_OPTIONS, **_database.get("OPTIONS", {})}
 DATABASES = {"default": _database}

@@ -12,6 +12,7 @@ from handleref_sync import registry
 from handleref_sync.capture import install
 from handleref_sync.capture.base import vendor_for
 from handleref_sync.models import Capture
+from handleref_sync.replication.stamping import stamp
 from tests.testapp.models import Airport, Country, Item, Tag
 
 
@@ -70,7 +71,8 @@ def test_bulk_create_that_ignores_conflicts(country, taken):
 
 def test_bulk_create_that_updates_conflicts(country, taken):
     new = [Country(code="fr", name="other"), Country(code="de", name="Germany")]
-    Country.objects.bulk_create(new, update_conflicts=True, unique_fields=["code"], update_fields=["name"])
+    unique = None if connection.vendor == "mysql" else ["code"]
+    Country.objects.bulk_create(new, update_conflicts=True, unique_fields=unique, update_fields=["name"])
     assert ops(taken()) == [("country", "I"), ("country", "U")]
 
 
@@ -136,7 +138,7 @@ def test_raw_sql_and_a_change_of_primary_keys(country, taken):
     Country.objects.create(pk=country.pk + 1, code="de", name="Germany")
     taken()
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE testapp_country SET name = name || '!'")
+        cursor.execute("UPDATE testapp_country SET name = upper(name)")
     assert ops(taken()) == [("country", "U")] * 2
     with connection.cursor() as cursor:
         cursor.execute("UPDATE testapp_country SET id = id + 10 WHERE code = 'fr'")
@@ -197,6 +199,20 @@ def test_sqlite_conflict_clauses_do_not_reach_the_triggers(country, taken):
     assert taken() == [("testapp.country", "I", str(country.pk))]
 
 
+def test_mariadb_conflict_clauses(country, taken):
+    if connection.vendor != "mysql":
+        return
+    row = f"{country.pk}, '', '2020-01-01', '2020-01-01', 0, 'fr'"
+    into = "INTO testapp_country (id, status, created, updated, version, code, name) VALUES"
+    with connection.cursor() as cursor:
+        cursor.execute(f"REPLACE {into} ({row}, 'new')")
+        assert [op for _, op, _ in taken()] in (["D", "I"], ["U"])
+        cursor.execute(f"INSERT IGNORE {into} ({row}, 'newer')")
+        assert taken() == []
+        cursor.execute(f"INSERT {into} ({row}, 'newest') ON DUPLICATE KEY UPDATE name = 'NEW'")
+        assert taken() == [("testapp.country", "U", str(country.pk))]  # by its collation it would be the same
+
+
 def test_postgresql_truncate_and_foreign_roles(country, taken):
     if connection.vendor != "postgresql":
         return
@@ -248,6 +264,17 @@ def test_missing_triggers_are_noticed_and_mended(country, taken):
     install.install("default")
     assert install.missing("default") == []
     assert {pk for _, _, pk in taken()} == {str(country.pk), str(silent.pk)}
+
+
+def test_what_was_deleted_without_triggers_is_noticed_when_they_are_back(country, taken):
+    Country.objects.update(name="x")
+    stamp("default")
+    pk = str(country.pk)
+    vendor_for(connections["default"]).uninstall("testapp_country")
+    Country.objects.all().delete()
+    assert taken() == []
+    install.install("default")
+    assert [(op, key) for _, op, key in taken()] == [("D", pk)]
 
 
 def test_uninstall_leaves_the_application_working(country, taken):

@@ -1,18 +1,18 @@
 """Each check, by the mistake that it is there for."""
 
 import pytest
-from django.core.checks import run_checks
 from django.db import connections, models
 from django.test.utils import isolate_apps
 
-from handleref_sync import checks
+from handleref_sync import checks, declared
 from handleref_sync.capture import install
 from handleref_sync.capture.base import vendor_for
 from handleref_sync.models import LocalNode
+from tests.messages import found
+from tests.testapp.models import Airport, Country
 
-
-def found(**options):
-    return {m.id: m for m in run_checks(**options) if (m.id or "").startswith("handleref_sync")}
+# Not only the checks of databases ask them: Django's own check of JSON fields does, too.
+pytestmark = pytest.mark.django_db(databases=["default", "second", "third"])
 
 
 def test_a_sound_project_has_nothing_to_say():
@@ -31,7 +31,10 @@ def test_a_sound_project_has_nothing_to_say():
         ({}, "E002", "not set"),
         ({"NODE": "a", "DATABASE": "nowhere"}, "E003", "no such alias"),
         ({"NODE": "a", "MODELS": {"testapp.Tag": {"identity": "name"}}}, "E004", "identity is 'name'"),
-        ({"NODE": "a", "MODELS": {"auth.User": {"identity": "pk"}}}, "E004", "assigns by itself"),
+        ({"NODE": "a", "MODELS": {"auth.User": {"identity": ["nickname"]}}}, "E004", "names nickname"),
+        ({"NODE": "a", "MODELS": {"auth.User": {"identity": ["last_login"]}}}, "E004", "names last_login"),
+        ({"NODE": "a", "MODELS": {"testapp.Tag": {"identity": ["name"]}}}, "E004", "not assigned by the database"),
+        ({"NODE": "a", "MODELS": {"testapp.Tag": {"identity": "origin"}}}, "E004", "not assigned by the database"),
     ],
 )
 def test_a_wrong_setting_is_named(settings, setting, check, says):
@@ -73,3 +76,82 @@ def test_the_database_is_checked_when_asked(settings):
     install.install("default", node="a")
     LocalNode.objects.update(name="other")
     assert "'other'" in found(databases=["default"])["handleref_sync.E005"].msg
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "number"),
+    [
+        ("resolver", "nothing.at.all", "E007"),
+        ("resolver", 7, "E007"),
+        ("renamed", ["old"], "E008"),
+        ("renamed", {"code": "name"}, "E008"),
+        ("renamed", {"old": "nothing"}, "E008"),
+        ("renamed", {"one": "two", "two": "one"}, "E008"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_an_error(option, value, number, monkeypatch):
+    monkeypatch.setattr(Country.HandleRef, option, value, raising=False)
+    (found,) = checks.check_options(Country)
+    assert found.id == f"handleref_sync.{number}" and found.hint
+
+
+def test_a_field_travels_under_the_first_name_that_it_had(monkeypatch):
+    monkeypatch.setattr(Country.HandleRef, "renamed", {"a": "b", "b": "name"}, raising=False)
+    assert declared.names(Country) == ({"name": "a"}, {"b": "a", "name": "a"})
+
+
+@isolate_apps("tests")
+def test_models_without_a_table_of_their_own():
+    class Base(models.Model):
+        class Meta:
+            app_label = "nowhere"
+
+    class Proxy(Base):
+        class Meta:
+            app_label = "nowhere"
+            proxy = True
+
+    class Swapped(models.Model):
+        class Meta:
+            app_label = "nowhere"
+            swappable = "AUTH_USER_MODEL"
+
+    for model, says in ((Proxy, "is a proxy of nowhere.Base"), (Swapped, "is swapped out for auth.User")):
+        (message,) = checks.check_model(model, [model])
+        assert message.id == "handleref_sync.E004" and says in message.msg
+
+
+@isolate_apps("tests")
+def test_a_model_that_a_router_keeps_out(settings):
+    class Elsewhere(models.Model):
+        class Meta:
+            app_label = "nowhere"
+
+    class Router:
+        def allow_migrate(self, db, app_label, **hints):
+            return app_label != "nowhere"
+
+    settings.DATABASE_ROUTERS = [Router()]
+    (message,) = checks.check_model(Elsewhere, [Elsewhere])
+    assert message.id == "handleref_sync.E009" and message.hint
+
+
+@pytest.mark.parametrize(
+    ("exclude", "says"),
+    [
+        (("nothing",), "no such field"),
+        (("id",), "primary key"),
+        (("country",), "would have nothing"),
+        ("name", "no such"),
+    ],
+)
+def test_what_cannot_be_excluded(exclude, says, monkeypatch):
+    monkeypatch.setattr(Airport, "HandleRef", type("HandleRef", (), {"exclude": exclude}), raising=False)
+    messages = checks.check_excluded(Airport)
+    assert messages and all(m.id == "handleref_sync.E011" and m.hint for m in messages) and says in messages[0].msg
+
+
+def test_what_may_be_excluded(monkeypatch):
+    options = type("HandleRef", (), {"exclude": ("elevation", "extra", "name")})
+    monkeypatch.setattr(Airport, "HandleRef", options, raising=False)
+    assert not checks.check_excluded(Airport)

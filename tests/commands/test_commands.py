@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -10,10 +11,10 @@ from django.utils import timezone
 
 from handleref_sync.capture import install
 from handleref_sync.capture.base import vendor_for
-from handleref_sync.models import Conflict, Invite, Parked, Peer
+from handleref_sync.models import Conflict, Invite, LocalNode, Node, Parked, Peer
 from handleref_sync.registry import replicated
 from tests.nodes.network import tick
-from tests.testapp.models import Airport, Country, Item
+from tests.testapp.models import Airport, Country, Item, Tag
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "second"])
 A, B = "default", "second"
@@ -132,6 +133,34 @@ def test_status_without_peers_and_with_parked_changes(nodes, site, manage):
     assert Parked.objects.using(B).get().detail
 
 
+def test_what_waits_is_listed_with_the_reason_in_words_and_tried_again(joined, manage, settings):
+    Item.objects.using(A).create(name="one")
+    Item.objects.using(B).create(name="one")
+    manage("b", "sync_peer", "a")
+    listed = manage("b", "sync_parked")
+    assert "collides with a unique value of another record" in listed and listed.endswith("1 parked")
+    assert "content written on a at " in listed and " from a" in listed and "set on_unique" in listed
+    (entry,) = json.loads(manage("b", "sync_parked", "--json"))
+    assert (entry["model"], entry["reason"], entry["peer"]) == ("testapp.item", "unique", "a")
+    settings.HANDLEREF_SYNC = {**settings.HANDLEREF_SYNC, "PARKED_ALERT": 0.001}
+    assert "1 parked for too long" in manage("b", "sync_status")
+    assert json.loads(manage("b", "sync_status", "--json"))["parked_overdue"] == 1
+    assert manage("b", "sync_parked", "--retry").startswith("written or settled: 0, conflicts: 0")
+    Item.objects.using(B).update(name="two")
+    assert manage("b", "sync_parked", "--retry") == "written or settled: 1, conflicts: 0\n0 parked"
+    assert json.loads(manage("b", "sync_parked", "--retry", "--json")) == []
+
+
+def test_what_waits_without_a_peer_or_a_detail(joined, manage):
+    Country.objects.using(A).create(code="fr", name="France")
+    manage("b", "sync_peer", "a")
+    parked = {"model": "nowhere.at_all", "key": "1", "counter": 1, "clock": "a:1", "timestamp": 1 << 16}
+    node = Node.objects.using(B).get(name="b")
+    Parked.objects.using(B).create(node=node, reason=Parked.Reason.UNKNOWN_MODEL, sequence=10**9, **parked)
+    listed = manage("b", "sync_parked", "--retry")
+    assert "deletion written on b at 1970-01-01T00:00:00.001+00:00, here since" in listed and " from " not in listed
+
+
 def test_conflicts_are_listed_and_restored(joined, manage):
     country = Country.objects.using(A).create(code="fr", name="France")
     Airport.objects.using(A).create(country=country, name="Orly")
@@ -164,3 +193,42 @@ def test_a_database_that_is_no_node(transactional_db):
     LocalNode.objects.using(A).all().delete()
     with pytest.raises(CommandError, match=r"is not a node yet"):
         call_command("sync_status")
+
+
+def test_init_stamps_what_is_there(joined, manage):
+    Country.objects.using(B).create(code="fr", name="France")
+    assert manage("b", "sync_init") == "1 records stamped"
+    assert json.loads(manage("b", "sync_init", "--json")) == {"stamped": 0}
+
+
+def test_init_takes_a_baseline_from_a_peer(joined, manage):
+    for using in (A, B):
+        Tag.objects.using(using).create(pk=UUID(int=1), name="red")
+    Item.objects.using(A).create(name="only at a")
+    assert manage("b", "sync_init", "--baseline", "a").splitlines() == [
+        "testapp.tag: 1 the same, 0 differ",
+        "a: fetched 1, conflicts 0, parked 0. Now run: manage.py sync_peer a",
+    ]
+    assert manage("b", "sync_peer").startswith("a: pulled 0, pushed 0")
+    assert Item.objects.using(B).exists()
+    assert "There is no peer x" in refused(manage, "b", "sync_init", "--baseline", "x")
+    assert "before the first sync_peer" in refused(manage, "b", "sync_init", "--baseline", "a")
+
+
+def test_init_says_what_a_baseline_came_to_as_json(joined, manage):
+    assert json.loads(manage("b", "sync_init", "--baseline", "a", "--json")) == {
+        "peer": "a",
+        "same": {},
+        "differ": {},
+        "fetched": 0,
+        "conflicts": 0,
+        "parked": 0,
+    }
+
+
+def test_nothing_else_begins_before_the_baseline_is_whole(joined, manage):
+    LocalNode.objects.using(B).update(baseline="a")
+    assert "sync_init --baseline a on b" in refused(manage, "b", "sync_init")
+    assert "1 of 1 failed" in refused(manage, "b", "sync_peer")
+    assert "has not taken the whole of its baseline" in Peer.objects.using(B).get().last_error
+    assert "BASELINE of a not taken to its end" in manage("b", "sync_status")

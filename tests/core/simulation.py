@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import itertools
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from handleref_sync.core import hlc
 from handleref_sync.core.change import Version
@@ -102,7 +102,7 @@ class Node:
         if self.world.broken == "unite" and local and local.clock.knows(incoming.dot):
             return
         if self.world.broken == "unite" and local and incoming.clock.knows(local.dot):
-            decision = replace(decision, stamp=incoming)
+            decision = decision._replace(stamp=incoming)
         if not decision.changes(local):
             return
         if decision.loser is Loser.LOCAL:

@@ -95,9 +95,9 @@ def test_every_setting_is_described_with_its_default():
 
 
 def test_every_check_is_described():
-    source = Path(checks.__file__).read_text()
-    found = set(re.findall(r'\{APP\}\.([EW]\d{3})"', source))
-    assert found == set(re.findall(r"^## `handleref_sync\.([EW]\d{3})`", text_of("checks.md"), re.MULTILINE))
+    sources = [path.read_text() for path in Path(checks.__file__).parent.rglob("*.py")]
+    found = {name for source in sources for name in re.findall(r'\{APP\}\.([EWI]\d{3})"', source)}
+    assert found == set(re.findall(r"^## `handleref_sync\.([EWI]\d{3})`", text_of("checks.md"), re.MULTILINE))
 
 
 def test_every_command_is_described():

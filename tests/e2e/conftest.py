@@ -1,8 +1,10 @@
 """Real nodes: the sample project in processes of its own, each on its own database, over HTTP on loopback."""
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import uuid
@@ -10,18 +12,28 @@ from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
+import pymysql
 import pytest
 
 MANAGE = Path(__file__).parents[2] / "peer" / "manage.py"
-ON_POSTGRESQL = os.environ.get("HANDLEREF_TEST_DATABASE") == "postgresql"
 SERVER = {
     "host": os.environ.get("PGHOST", "localhost"),
     "port": os.environ.get("PGPORT", "5432"),
     "user": os.environ.get("PGUSER", "postgres"),
     "password": os.environ.get("PGPASSWORD", ""),
 }
+MARIADB = {
+    "host": os.environ.get("MYSQL_HOST", "127.0.0.1"),
+    "port": int(os.environ.get("MYSQL_PORT", "3306")),
+    "user": os.environ.get("MYSQL_USER", "root"),
+    "password": os.environ.get("MYSQL_PASSWORD", ""),
+}
 # Which database each node is on: the first is the hub.
-KINDS = {"postgresql": "p", "mixed": "ps"} if ON_POSTGRESQL else {"sqlite": "s"}
+KINDS = {
+    "sqlite": {"sqlite": "s"},
+    "postgresql": {"postgresql": "p", "mixed": "ps"},
+    "mariadb": {"mariadb": "m"},
+}[os.environ.get("HANDLEREF_TEST_DATABASE", "sqlite")]
 
 PRELUDE = """
 from django.contrib.auth.models import User
@@ -45,10 +57,25 @@ print(hashlib.sha256(json.dumps(everything).encode()).hexdigest(), sum(map(len, 
 """
 
 
+def address(scheme, server, database):
+    secret = f":{server['password']}" if server["password"] else ""
+    host = quote(server["host"], safe="")  # it may be the folder of a socket
+    return f"{scheme}://{server['user']}{secret}@{host}:{server['port']}/{database}"
+
+
+def on_mariadb(sql, database=None):
+    connected = contextlib.closing(pymysql.connect(**MARIADB, database=database, autocommit=True))
+    with connected as connection, connection.cursor() as cursor:
+        cursor.execute(sql)
+        return cursor.fetchall()
+
+
 class Site:
     """One node. Whatever process it starts, it stops by its pid."""
 
-    def __init__(self, name, home, kind):
+    manage_py = MANAGE
+
+    def __init__(self, name, home, kind, **environment):
         self.name, self.kind, self.port, self.server = name, kind, 0, None
         self.environment = {
             **os.environ,
@@ -56,6 +83,7 @@ class Site:
             "PEER_HOME": str(home),
             "PEER_DEBUG": "1",
             "PEER_PAGE_ROWS": "200",
+            **environment,
         }
         for variable in ("DATABASE_URL", "HANDLEREF_URL", "DJANGO_SETTINGS_MODULE"):
             self.environment.pop(variable, None)
@@ -64,17 +92,16 @@ class Site:
         if kind == "p":
             with psycopg.connect(**SERVER, dbname="postgres", autocommit=True) as connection:
                 connection.execute(f"CREATE DATABASE {self.database}")
-            secret = f":{SERVER['password']}" if SERVER["password"] else ""
-            host = quote(SERVER["host"], safe="")  # it may be the folder of a socket
-            self.environment["DATABASE_URL"] = (
-                f"postgres://{SERVER['user']}{secret}@{host}:{SERVER['port']}/{self.database}"
-            )
+            self.environment["DATABASE_URL"] = address("postgres", SERVER, self.database)
+        elif kind == "m":
+            on_mariadb(f"CREATE DATABASE {self.database} CHARACTER SET utf8mb4")
+            self.environment["DATABASE_URL"] = address("mysql", MARIADB, self.database)
         self.manage("migrate", "--verbosity", "0")
 
     def start(self, *arguments, stderr=subprocess.PIPE):
         """A management command as a process that the caller looks after."""
         return subprocess.Popen(
-            [sys.executable, str(MANAGE), *arguments],
+            [sys.executable, str(self.manage_py), *arguments],
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -121,6 +148,17 @@ class Site:
     def status(self):
         return json.loads(self.manage("sync_status", "--json"))
 
+    def sequence(self):
+        """The last number taken, read from the database: a command would take longer than a whole sync."""
+        query = "SELECT sequence FROM handleref_sync_localnode"
+        if self.kind == "p":
+            with psycopg.connect(**SERVER, dbname=self.database) as connection:
+                return connection.execute(query).fetchone()[0]
+        if self.kind == "m":
+            return on_mariadb(query, self.database)[0][0]
+        with contextlib.closing(sqlite3.connect(self.file, timeout=20)) as connection:
+            return connection.execute(query).fetchone()[0]
+
     def conflicts(self):
         return json.loads(self.manage("sync_conflicts", "--json"))
 
@@ -129,6 +167,16 @@ class Site:
         if self.kind == "p":
             with psycopg.connect(**SERVER, dbname="postgres", autocommit=True) as connection:
                 connection.execute(f"DROP DATABASE IF EXISTS {self.database} WITH (FORCE)")
+        elif self.kind == "m":
+            on_mariadb(f"DROP DATABASE IF EXISTS {self.database}")
+
+
+def pytest_collection_modifyitems(config, items):
+    """A browser drives the pages on one kind of hub and edge: with a server between them on the one with both."""
+    if "mixed" in KINDS:
+        twice = [item for item in items if item.path.name == "test_admin.py" and item.name.endswith("[postgresql]")]
+        config.hook.pytest_deselected(items=twice)
+        items[:] = [item for item in items if item not in twice]
 
 
 @pytest.fixture(params=KINDS)

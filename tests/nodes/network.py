@@ -4,18 +4,26 @@ import time
 
 from handleref_sync.capture import install
 from handleref_sync.models import Conflict, LocalNode, Node, Parked, Peer, Stamp
+from handleref_sync.replication.carried import load
+from handleref_sync.replication.ledger import Ledger
 from handleref_sync.replication.responder import Responder
 from handleref_sync.session import sync
 from handleref_sync.transport.memory import MemoryTransport
 from tests.testapp.models import Airport, Country, Item, Tag
 
 ALIASES = {"a": "default", "b": "second", "c": "third"}
+ORDERS = [
+    (("b", "a"), ("c", "b"), ("a", "c")),
+    (("a", "b"), ("b", "c"), ("c", "a")),
+    (("c", "a"), ("c", "b"), ("a", "c")),
+]
+"""Rounds that lead everything everywhere, in different orders."""
 APPLICATION = [Item.tags.through, Airport, Country, Item, Tag]
 
 
 class Network:
-    def __init__(self, names="abc"):
-        self.names = names
+    def __init__(self, names="abc", models=None):
+        self.names, self.models = names, models
         for name in names:
             install.install(ALIASES[name], node=name)
         for name in names:
@@ -51,12 +59,21 @@ class Network:
                 return
         raise AssertionError("does not come to rest")
 
+    def everywhere(self, pairs=ORDERS[0]):
+        """All nodes come to rest, equal in every respect and with nothing parked."""
+        self.heal(pairs)
+        first, *others = [self.rows(name) for name in self.names]
+        for other in others:
+            assert other == first
+        assert not any(parked(name) for name in self.names)
+
     def rows(self, name):
-        return state(ALIASES[name])
+        return state(ALIASES[name], self.models)
 
 
-def state(using):
+def state(using, models=None):
     """All that guarantee G1 says is the same everywhere: rows by key, stamps with their clocks, the conflict log."""
+    ledger = Ledger(using)
     nodes = dict(Node.objects.using(using).values_list("pk", "name"))
     keys, stamps = {}, {}
     for stamp in Stamp.objects.using(using).select_related("model"):
@@ -66,9 +83,9 @@ def state(using):
             keys[label, normal(stamp.pk_text)] = key
         clock = stamp.clock or f"{nodes[stamp.node_id]}:{stamp.counter}"
         dot = f"{nodes[stamp.node_id]}:{stamp.counter}"
-        stamps[label, key] = (dot, clock, stamp.timestamp, stamp.deleted)
+        stamps[label, key] = (dot, clock, stamp.timestamp, stamp.deleted, marks(ledger, stamp))
     rows = {}
-    for model in APPLICATION:
+    for model in models or APPLICATION:
         label = model._meta.label_lower
         for row in model._base_manager.using(using).all():
             values = {}
@@ -76,15 +93,23 @@ def state(using):
                 if field.primary_key:
                     continue
                 value = getattr(row, field.attname)
-                if field.is_relation:
+                if field.is_relation and value is not None and field.target_field.primary_key:
                     value = keys[field.related_model._meta.label_lower, normal(value)]
                 values[field.name] = value
             rows[label, keys[label, normal(row.pk)]] = values
     log = {
-        (c.model, c.key, c.node, c.counter): (bytes(c.data) if c.data is not None else None, c.restored, c.dismissed)
+        (c.model, c.key, c.node, c.counter, c.aspect): (
+            bytes(c.data) if c.data is not None else None,
+            c.restored,
+            c.dismissed,
+        )
         for c in Conflict.objects.using(using).all()
     }
     return {"rows": rows, "stamps": stamps, "log": log}
+
+
+def marks(ledger, stamp):
+    return {name: kept.mark for name, kept in load(ledger, stamp.carried).items() if kept.mark}
 
 
 def normal(pk):

@@ -130,44 +130,30 @@ def test_a_parent_that_is_gone_without_a_trace_does_not_stop_the_page(net):
     assert parked("b")[0][2] in ("parent-missing", "parent-deleted")
 
 
-def test_a_parent_is_not_deleted_under_its_children(net):
+def test_a_change_without_a_field_that_cannot_be_empty_is_held_and_the_rest_goes_on(net, monkeypatch):
     country = Country.objects.using(A).create(code="fr", name="France")
-    net.ok("b", "a")
-    Airport.objects.using(B).create(country=Country.objects.using(B).get(), name="new at b")
-    country.delete(hard=True)
-    net.ok("b", "a")
-    assert Country.objects.using(B).exists() and parked("b")[0][2] == "still-referenced"
-    assert parked("a")[0][2] == "parent-deleted"
-    Airport.objects.using(B).all().delete()
-    for _ in range(2):
-        net.ok("b", "a")
-    assert parked("a") == parked("b") == [] and not Country.objects.using(B).exists()
-
-
-def test_a_field_or_model_that_is_not_here_is_held_and_the_rest_goes_on(net, monkeypatch):
-    Tag.objects.using(A).create(name="t")
-    Country.objects.using(A).create(code="fr", name="France")
+    Airport.objects.using(A).create(country=country, name="Orly")
     transport = net.transport("b", "a")
     inner = transport.call
 
     def newer(action, message):
         answer = inner(action, message)
         for model in answer.get("models", []) if action == "pull" else []:
-            if isinstance(model, list) and model[0] == "testapp.tag":
-                model[1] = ["colour" if name == "name" else name for name in model[1]]
+            if isinstance(model, list) and model[0] == "testapp.airport":
+                model[1] = ["land" if name == "country" else name for name in model[1]]
         return answer
 
     transport.call = newer
     report = net.sync("b", "a", transport=transport)
     assert not report.error and report.parked == 1 and Country.objects.using(B).exists()
-    assert "no field 'colour'" in Parked.objects.using(B).get().detail
+    assert "nothing of country" in Parked.objects.using(B).get().detail
 
 
 def test_one_dot_with_two_contents_is_refused(net):
     Tag.objects.using(A).create(name="t")
     net.ok("b", "a")
     silently(A, "UPDATE testapp_tag SET name = 'a copy of the node wrote this'")
-    Peer.objects.using(A).update(given_token="")
+    Peer.objects.using(A).update(given=[])
     Peer.objects.using(B).update(pull_sequence=0)
     from handleref_sync.models import Node
 
@@ -302,11 +288,11 @@ def test_what_came_in_part_is_passed_on(net):
 
 
 def test_numbers_of_json_are_the_same_whoever_stores_them(net):
-    from handleref_sync.replication.content import _json
+    from handleref_sync.replication.values import json_text
 
-    assert _json({"b": 1e16, "a": -0.0}, None) == _json({"a": 0.0, "b": 10**16}, None)
-    assert _json(1.5e300, None) == _json(15 * 10**299, None)
-    assert _json([1.5, 1e-7, "1e+16 in text"], None) == '[1.5,1e-07,"1e+16 in text"]'
+    assert json_text({"b": 1e16, "a": -0.0}, None) == json_text({"a": 0.0, "b": 10**16}, None)
+    assert json_text(1.5e300, None) == json_text(15 * 10**299, None)
+    assert json_text([1.5, 1e-7, "1e+16 in text"], None) == '[1.5,1e-07,"1e+16 in text"]'
 
 
 def test_the_clock_of_a_parked_change_grows_as_others_unite_it(net):
@@ -320,11 +306,9 @@ def test_the_clock_of_a_parked_change_grows_as_others_unite_it(net):
     from handleref_sync.replication.ledger import locked
 
     with locked(B) as ledger:
-        from dataclasses import replace
-
         change = change_of(ledger, before)
         grown = change.version.clock.unite(VersionVector({"c": 7}))
-        wider = replace(change, version=replace(change.version, clock=grown))
+        wider = change._replace(version=change.version._replace(clock=grown))
         assert parking.park(ledger, wider, parking.Reason.UNIQUE) is False
     after = Parked.objects.using(B).get()
     assert after.clock == str(grown) and after.sequence > before.sequence
@@ -332,6 +316,8 @@ def test_the_clock_of_a_parked_change_grows_as_others_unite_it(net):
 
 def test_no_row_is_taken_out_where_the_database_would_take_others_with_it(net):
     vendor = vendor_for(connections[A])
+    if connections[A].vendor == "mysql":
+        return  # where nothing cascades while a page is applied
     assert vendor.deletes_alone("testapp_item") and vendor.deletes_alone("testapp_country")
     with connections[A].cursor() as cursor:
         cursor.execute("CREATE TABLE by_hand (item bigint REFERENCES testapp_item (id) ON DELETE CASCADE)")
@@ -342,7 +328,7 @@ def test_no_row_is_taken_out_where_the_database_would_take_others_with_it(net):
 
 
 def test_a_row_that_the_application_holds_waits_and_the_rest_goes_on(net):
-    if connections[B].vendor != "postgresql":
+    if connections[B].vendor == "sqlite":
         return
     country = Country.objects.using(A).create(code="fr", name="old")
     Country.objects.using(A).create(code="de", name="free")

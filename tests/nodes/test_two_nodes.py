@@ -4,7 +4,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connections
 
-from handleref_sync.models import Conflict
+from handleref_sync.exceptions import PeerUnreachable
+from handleref_sync.models import Conflict, Node, Peer
 from handleref_sync.replication.conflicts import restore
 from handleref_sync.replication.stamping import stamp
 from tests.nodes.network import ALIASES, Network, parked, sequence, tick
@@ -160,8 +161,6 @@ def test_pages_are_small_and_an_interrupted_round_goes_on(net, settings):
     def cut(action, message):
         calls.append(action)
         if len(calls) == 4:
-            from handleref_sync.exceptions import PeerUnreachable
-
             raise PeerUnreachable("a does not answer.", hint="Try later.")
         return inner(action, message)
 
@@ -169,6 +168,52 @@ def test_pages_are_small_and_an_interrupted_round_goes_on(net, settings):
     report = net.sync("b", "a", transport=transport)
     assert report.reason == "unreachable" and report.pulled == 6
     assert net.ok("b", "a").pulled == 5
+    assert net.rows("a") == net.rows("b")
+
+
+@pytest.mark.parametrize("lost", [2, 3, 4])
+def test_an_answer_that_is_lost_costs_no_more_than_itself(net, settings, lost):
+    settings.HANDLEREF_SYNC = {**settings.HANDLEREF_SYNC, "PAGE_ROWS": 3}
+    for n in range(11):
+        Country.objects.using(A).create(code=str(n), name=str(n))
+    transport = net.transport("b", "a")
+    inner, calls = transport.call, []
+
+    def cut(action, message):
+        calls.append(action)
+        answer = inner(action, message)
+        if len(calls) == lost:  # it was given, and nobody got it
+            raise PeerUnreachable("The connection broke.", hint="Try later.")
+        return answer
+
+    transport.call = cut
+    done = net.sync("b", "a", transport=transport).pulled
+    assert done == 3 * (lost - 2)
+    transport, sent = net.transport("b", "a"), []
+    inner = transport.call
+    transport.call = lambda action, message: (answer := inner(action, message), sent.extend(answer.get("rows", ())))[
+        0
+    ]
+    assert net.sync("b", "a", transport=transport).pulled == len(sent) == 11 - done
+    assert net.rows("a") == net.rows("b")
+
+
+def test_a_cursor_that_was_never_given_counts_as_none(net):
+    Country.objects.using(A).create(code="fr", name="France")
+    net.ok("b", "a")
+    peer = net.peer("b", "a")
+    Country.objects.using(A).create(code="de", name="Germany")
+    for _ in range(2):  # to name it once does not make it known
+        Peer.objects.using(B).filter(pk=peer.pk).update(pull_sequence=99, pull_token="invented")
+        Node.objects.using(B).filter(name="a").update(vector=0)
+        transport, sent = net.transport("b", "a"), []
+        inner = transport.call
+        transport.call = lambda action, message, inner=inner, sent=sent: (
+            answer := inner(action, message),
+            sent.extend(answer.get("rows", ())),
+        )[0]
+        net.sync("b", "a", transport=transport)
+        assert len(sent) == 2
     assert net.rows("a") == net.rows("b")
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 from django.db import connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
 
 from handleref_sync.capture.base import vendor_for
 from handleref_sync.core import hlc
@@ -165,3 +166,14 @@ def test_an_application_in_repeatable_read_does_not_collide_with_the_stamper(sta
     finally:
         late.close()
         del connections["late"]
+
+
+@pytest.mark.parametrize("model", [Tag, Item], ids=["by the primary key", "by the first dot"])
+def test_rows_are_stamped_by_the_thousand_not_one_by_one(node, model):
+    def statements(count):
+        model.objects.bulk_create([model(name=f"{count} {number}") for number in range(count)])
+        with CaptureQueriesContext(connection) as queries:
+            assert stamp("default") == count
+        return len(queries)
+
+    assert statements(2000) <= statements(20) + 4  # SQLite and MariaDB insert and look up in a few portions

@@ -72,6 +72,16 @@ class TestExchange:
             assert client.call("pull", {"n": number})["echo"] == {"n": number}
         assert site.connections == 1
 
+    def test_a_call_in_two_halves(self, client, responder):
+        pending = client.begin("pull", {"n": 1})
+        assert pending() == {"action": "pull", "echo": {"n": 1}}
+
+    def test_a_call_in_two_halves_raises_where_its_answer_is_asked_for(self, client, responder):
+        responder.raises = exceptions.SyncInProgress("Busy.", hint="Wait.")
+        pending = client.begin("pull", {})
+        with pytest.raises(exceptions.PeerRefused, match="Busy"):
+            pending()
+
     def test_the_slash_at_the_end_may_be_missing(self, site, nodes, paired, responder):
         url = f"{site.url}/v1/hello"
         body = wire.compress(wire.pack({}))
@@ -182,7 +192,7 @@ class TestWhoAsks:
         assert error_of(second)["reason"] == "replayed"
         assert is_signed(second)
 
-    @pytest.mark.parametrize("seconds", [-301, 301])
+    @pytest.mark.parametrize("seconds", [-301, 330])
     def test_clocks_apart(self, client, responder, monkeypatch, seconds):
         sign, now = auth.sign_request, auth.now
 
@@ -266,13 +276,13 @@ class TestWhatArrives:
         [
             b"",
             b"no gzip",
-            gzip.compress(wire.pack(MESSAGE))[:-9],
-            gzip.compress(b""),
-            gzip.compress(b"\xc1"),
-            gzip.compress(wire.pack(MESSAGE)[:-1]),
-            gzip.compress(wire.pack([1])),
-            gzip.compress(wire.pack({}) + b"\x00"),
-            gzip.compress(wire.pack({})) + b"behind",
+            wire.compress(wire.pack(MESSAGE))[:-9],
+            wire.compress(b""),
+            wire.compress(b"\xc1"),
+            wire.compress(wire.pack(MESSAGE)[:-1]),
+            wire.compress(wire.pack([1])),
+            wire.compress(wire.pack({}) + b"\x00"),
+            wire.compress(wire.pack({})) + b"behind",
         ],
     )
     def test_a_garbled_body(self, site, nodes, paired, body):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import CommandError
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from handleref_sync.capture import install
 from handleref_sync.exceptions import ConfigurationError, NotInstalled, SyncError
 from handleref_sync.management.base import SyncCommand
+from handleref_sync.management.progress import progress_bar
 from handleref_sync.models import Peer
 from handleref_sync.session import Report, sync
 from handleref_sync.transport.client import HttpTransport
@@ -38,18 +36,8 @@ class Command(SyncCommand):
         peers = self._peers(using, options["names"])
         both = options["pull"] == options["push"]
         reports = []
-        # Progress goes to standard error, and only to a person's terminal; --json and logs stay clean.
-        console = Console(stderr=True, quiet=options["json"] or not sys.stderr.isatty())
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}"), TimeElapsedColumn())
         for peer in peers:
-            with Progress(*columns, console=console, transient=True) as bar:
-                task = bar.add_task(peer.name, total=None)
-
-                def progress(
-                    phase: str, done: int, behind: int, name: str = peer.name, task: Any = task, bar: Any = bar
-                ) -> None:
-                    bar.update(task, description=f"{name}: {phase}", completed=done, total=done + behind)
-
+            with progress_bar(peer.name, quiet=options["json"]) as progress:
                 reports.append(
                     self._sync(
                         using,

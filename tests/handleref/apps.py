@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class SurfaceConfig(AppConfig):
+    name = "tests.handleref"
+    label = "surface"
