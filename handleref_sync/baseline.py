@@ -14,7 +14,7 @@ from handleref_sync import registry
 from handleref_sync.conf import settings
 from handleref_sync.exceptions import ConfigurationError
 from handleref_sync.models import Peer
-from handleref_sync.replication import copies
+from handleref_sync.replication import copies, place
 from handleref_sync.replication.applier import apply_page
 from handleref_sync.replication.copies import Fingerprint, Twins
 from handleref_sync.replication.hello import Hello, hello, meet, scope_of
@@ -69,6 +69,7 @@ class _Baseline:
         self.progress = progress
 
     def take(self) -> None:
+        place.check(self.using)
         message = hello(self.using, self.peer, starting=True).to_message()
         theirs = Hello.from_message(self.transport.call("hello", message))
         meet(self.using, self.peer, theirs, starting=True)

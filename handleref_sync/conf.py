@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -38,6 +39,9 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "max_plain": _whole(1),
     "retries": _whole(0),
     "invite_ttl": _whole(1),
+    "max_parked": _whole(1),
+    "check_place": (lambda value: isinstance(value, bool), "True or False"),
+    "high_water_mark": (lambda value: isinstance(value, (str, os.PathLike)), "a path"),
     "timeout": (_seconds, "seconds, more than 0"),
     "parked_alert": (_seconds, "seconds, more than 0"),
     "max_clock_skew": (_seconds, "seconds, more than 0"),
@@ -70,6 +74,12 @@ class Settings:
     """Bytes of a message after decompression."""
     timeout: float = 60.0
     """Seconds that a peer may take to answer."""
+    max_parked: int = 100_000
+    """Changes of one peer that may be parked here."""
+    check_place: bool = True
+    """Whether to refuse to sync a database that is not where it was; off where its place changes at each start."""
+    high_water_mark: str = ""
+    """Path of a file outside of the database that keeps how far it was. Empty: there is none."""
     parked_alert: float = 7 * 86400.0
     """Seconds that a change may be parked before sync_status raises it."""
     retries: int = 3

@@ -7,6 +7,9 @@
     ├── NotInstalled              the ledger, the triggers or this node's name is missing
     ├── SyncInProgress            another process is syncing with this peer now
     ├── DotReused                 one dot, two contents: a node was copied or restored
+    ├── RestoreClaimed            a peer says that this database was restored, and its word is not enough
+    ├── PlaceChanged              this database is not where it was: moved, or copied
+    ├── ParkedFull                too many changes of one peer would have to wait
     ├── ProtocolError             what arrived is not what the protocol allows
     │   ├── MalformedBody         garbled, cut short, or of an unknown extension type
     │   ├── TooLarge              over one of the stated limits
@@ -14,6 +17,7 @@
     │   └── CursorMismatch        a pushed page does not continue where we stand
     ├── AuthError                 a request or a response that proves nothing
     │   ├── UnknownPeer           we are not paired with whoever signed this
+    │   ├── Revoked               we were, and its key is not believed any more
     │   ├── BadSignature          signature, digest or key do not match
     │   ├── Replayed              the same signed request a second time
     │   ├── ClockSkew             the two wall clocks are too far apart
@@ -66,6 +70,21 @@ class DotReused(SyncError):
     status = 409
 
 
+class RestoreClaimed(SyncError):
+    reason = "restore-claimed"
+    status = 409
+
+
+class PlaceChanged(SyncError):
+    reason = "place-changed"
+    status = 409
+
+
+class ParkedFull(SyncError):
+    reason = "parked-full"
+    status = 409
+
+
 class ProtocolError(SyncError):
     reason = "protocol"
     status = 400
@@ -97,6 +116,11 @@ class AuthError(SyncError):
 
 class UnknownPeer(AuthError):
     reason = "unknown-peer"
+
+
+class Revoked(AuthError):
+    reason = "revoked"
+    status = 403
 
 
 class BadSignature(AuthError):

@@ -17,9 +17,9 @@ from django.db.models import Q
 from django.utils import timezone
 
 from handleref_sync.conf import settings
-from handleref_sync.exceptions import NotPermitted, SyncError, SyncInProgress
+from handleref_sync.exceptions import NotPermitted, Revoked, SyncError, SyncInProgress
 from handleref_sync.models import Parked, Peer
-from handleref_sync.replication import feed
+from handleref_sync.replication import feed, place
 from handleref_sync.replication.applier import apply_page, retry_parked
 from handleref_sync.replication.hello import Hello, hello, meet, position, scope_of
 from handleref_sync.replication.ledger import Ledger
@@ -121,6 +121,12 @@ class _Round:
         self.progress = progress
 
     def run(self, pull: bool, push: bool, dry_run: bool) -> None:
+        if self.peer.revoked:
+            raise Revoked(
+                f"The key of {self.peer.name} was revoked here.", hint=f"Pair again: sync_invite {self.peer.name}."
+            )
+        if place.check(self.using):
+            self._note("this database is behind its high-water mark: it goes on as a new incarnation")
         message = hello(self.using, self.peer).to_message()
         answer = self.transport.call("hello", {**message, "count": dry_run})
         theirs = Hello.from_message(answer)
@@ -139,9 +145,12 @@ class _Round:
                 self._pull()
             self.report.to_pull = 0
         if push and self._allowed(self.peer.can_pull, "pushed to", "can_pull"):
-            permit(self.peer, theirs.may_push, "push to")
-            self._push(theirs)
-            self.report.to_push = 0
+            if pull and not theirs.may_push:
+                self._note(f"{self.peer.name} takes nothing from this node, which is a mirror of it")
+            else:
+                permit(self.peer, theirs.may_push, "push to")
+                self._push(theirs)
+                self.report.to_push = 0
         outcome = retry_parked(self.using, self.peer.name, settle=pull and not self.report.to_pull)
         self.report.conflicts += outcome.conflicts
 
@@ -200,7 +209,9 @@ class _Round:
             stamp(self.using)
             ledger = Ledger(self.using)
             after = feed.resume(self.peer, cursor, scope)
-            if after == ledger.local.sequence or theirs.vector.covers(ledger.seen()):
+            everything = theirs.vector.covers(ledger.seen())
+            feed.acknowledged(self.using, self.peer, ledger.local.sequence if everything else after)
+            if everything or after == ledger.local.sequence:
                 return
             page = feed.read_page(self.using, self.peer, cursor, theirs.vector, scope)
             standing: Cursor = cursor if after else START
@@ -216,6 +227,7 @@ class _Round:
             self.progress("push", self.report.pushed, page.behind)
             cursor = page.cursor
             if page.head:
+                feed.acknowledged(self.using, self.peer, cursor[0])
                 return
 
 

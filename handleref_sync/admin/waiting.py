@@ -14,10 +14,9 @@ from django.utils.translation import gettext_lazy as _
 from handleref_sync import wire
 from handleref_sync.exceptions import MalformedBody, SyncError
 from handleref_sync.models import Conflict, Parked
-from handleref_sync.replication.applier import retry_parked
 from handleref_sync.replication.conflicts import moment, restore
-from handleref_sync.replication.ledger import local_node
 from handleref_sync.replication.parking import ADVICE
+from handleref_sync.retrying import retry
 
 
 class ReadOnly(ModelAdmin):  # type: ignore[type-arg]
@@ -70,7 +69,11 @@ class ParkedAdmin(ReadOnly):
     @action(description=_("Try all parked changes again"), permissions=["act"])
     def retry(self, request: HttpRequest, queryset: QuerySet[Parked]) -> None:
         """All of them: what one waits for may be among the others."""
-        outcome = retry_parked(queryset.db, local_node(queryset.db).name, settle=True)
+        try:
+            outcome = retry(queryset.db)
+        except SyncError as error:
+            self.message_user(request, error.sentence(), messages.ERROR)
+            return
         left = Parked.objects.using(queryset.db).count()
         self.message_user(
             request, _("%(done)d written, %(left)d still waiting.") % {"done": outcome.applied, "left": left}

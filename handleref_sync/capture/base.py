@@ -101,6 +101,10 @@ class Vendor(ABC):
         return set(self.triggers(model, columns)) <= set(self.present(model.table))
 
     @abstractmethod
+    def place(self) -> str:
+        """Where this database is, such that a copy or a restored backup of it is elsewhere. Empty: unknown."""
+
+    @abstractmethod
     def sequence_lock(self) -> None:
         """Take the database's one sequence lock until the end of the transaction."""
 

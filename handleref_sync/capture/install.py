@@ -35,7 +35,9 @@ def install(using: str, node: str | None = None) -> None:
         if not LocalNode.objects.using(using).exists():
             incarnation = Node.objects.using(using).create(name=name)
             key = Ed25519PrivateKey.generate().private_bytes_raw()
-            LocalNode.objects.using(using).create(id=1, name=name, incarnation=incarnation, private_key=key)
+            LocalNode.objects.using(using).create(
+                id=1, name=name, incarnation=incarnation, private_key=key, place=vendor.place()
+            )
     fresh = _number_models(using)
     registry.forget(using)
     _remove_orphans(using, vendor)

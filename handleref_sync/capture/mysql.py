@@ -90,6 +90,9 @@ class MySQL(Vendor):
         event = self.EVENTS[kind_of(name)]
         self.execute(f"CREATE TRIGGER {self.quote(name)} AFTER {event} ON {self.quote(table)} FOR EACH ROW {sql}")
 
+    def place(self) -> str:
+        return ":".join(map(_text, self.rows("SELECT @@hostname, @@port, @@datadir, DATABASE()")[0]))
+
     def sequence_lock(self) -> None:
         self.rows(f"SELECT id FROM {LOCAL} FOR UPDATE")
 

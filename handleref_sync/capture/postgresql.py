@@ -113,6 +113,15 @@ class PostgreSQL(Vendor):
                 self.execute(f"DROP TRIGGER {name} ON {self.quote(table)}")
             self.execute(f"DROP FUNCTION IF EXISTS {schema}.{name}()")
 
+    def place(self) -> str:
+        # The number of the database too: one that was dropped and made again from a dump has another. The timeline
+        # changes when a standby takes over, which may lack what was committed last.
+        found = self.rows(
+            "SELECT system_identifier, timeline_id, d.oid, d.datname FROM pg_control_system(),"
+            " pg_control_checkpoint(), pg_database d WHERE d.datname = current_database()"
+        )
+        return ":".join(map(str, found[0]))
+
     def sequence_lock(self) -> None:
         self.rows(f"SELECT id FROM {LOCAL} FOR UPDATE")
 

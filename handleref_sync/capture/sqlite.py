@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -62,6 +64,12 @@ class SQLite(Vendor):
 
     def create_trigger(self, table: str, name: str, sql: str) -> None:
         self.execute(sql)
+
+    def place(self) -> str:
+        name = str(self.connection.settings_dict["NAME"])
+        if self.connection.is_in_memory_db():
+            return ""
+        return f"{_machine()}:{os.path.realpath(name)}"
 
     def sequence_lock(self) -> None:
         # A write, so that even a deferred transaction holds SQLite's one write lock from here on.
@@ -125,3 +133,11 @@ class SQLite(Vendor):
             "AND lower(f.\"table\") = lower(%s) AND f.on_delete NOT IN ('NO ACTION', 'RESTRICT')",
             [table],
         )
+
+
+def _machine() -> str:
+    try:
+        with open("/etc/machine-id", encoding="ascii") as file:
+            return file.read().strip() or socket.gethostname()
+    except (OSError, UnicodeDecodeError):
+        return socket.gethostname()

@@ -34,6 +34,11 @@ class LocalNode(models.Model):
     sequence = models.BigIntegerField(default=0)
     private_key = models.BinaryField()
     baseline = models.SlugField(max_length=60, blank=True, db_index=False, help_text="of whom one is being taken")
+    vouched_by = models.SlugField(
+        max_length=60, blank=True, db_index=False, help_text="the peer on whose word it took its incarnation"
+    )
+    place = models.CharField(max_length=300, blank=True, help_text="where this database was when it was last used")
+    purged = models.BooleanField(default=False, help_text="tombstones were dropped here")
     created = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -19,6 +19,7 @@ class Parked(models.Model):
         UNIQUE = "unique", "collides with a unique value of another record"
         INVALID = "invalid", "has a value that this database can't hold"
         LOCKED = "locked", "the application held its row locked"
+        NOT_PERMITTED = "not-permitted", "was brought by a peer that may not write it here"
         CLOCK_AHEAD = "clock-ahead", "was stamped by a clock that is too far ahead"
 
     model = models.CharField(max_length=200)

@@ -14,6 +14,11 @@ class Peer(models.Model):
     can_pull = models.BooleanField(default=True, help_text="may read our changes")
     can_push = models.BooleanField(default=True, help_text="may bring us changes")
     relay = models.BooleanField(default=True, help_text="may pass on what others wrote, not only its own")
+    only_models = models.JSONField(null=True, blank=True, help_text="labels of what is exchanged with it; null: all")
+    read_only = models.JSONField(
+        null=True, blank=True, help_text="models, or model.field, that it may not write here; null: users' rights"
+    )
+    revoked = models.DateTimeField(null=True, blank=True, help_text="since when nothing that it signs is believed")
     created = models.DateTimeField(auto_now_add=True)
     last_attempt = models.DateTimeField(null=True, blank=True)
     last_success = models.DateTimeField(null=True, blank=True)
@@ -23,6 +28,9 @@ class Peer(models.Model):
     pull_scope = models.CharField(max_length=40, blank=True)
     given = models.JSONField(default=list, help_text="the last cursors that it was given, newest last")
     given_scope = models.CharField(max_length=40, blank=True)
+    acknowledged = models.BigIntegerField(default=0, help_text="our sequence up to which it has all that it gets")
+    mid_feed = models.BooleanField(default=False, help_text="its feed was left before its end")
+    rejoining = models.BooleanField(default=False, help_text="it has to show all that it has: we purged tombstones")
     known = models.TextField(blank=True, help_text="its version vector when it was last met")
     lag_pull = models.BigIntegerField(null=True, blank=True)
     lease = models.CharField(max_length=200, blank=True)

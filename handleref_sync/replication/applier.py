@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from django.db import DatabaseError, IntegrityError, OperationalError, connections, transaction
 
 from handleref_sync.capture.base import vendor_for
+from handleref_sync.conf import settings
 from handleref_sync.core.change import Change, Record, Version
 from handleref_sync.core.version_vector import Dot, VersionVector
-from handleref_sync.exceptions import DotReused, NotPermitted, SyncError
+from handleref_sync.exceptions import DotReused, NotPermitted, ParkedFull, SyncError
 from handleref_sync.models import Parked, Peer
 from handleref_sync.replication import conflicts, parking
 from handleref_sync.replication.collisions import Collider
@@ -28,6 +29,7 @@ from handleref_sync.replication.page import Page
 from handleref_sync.replication.plan import Held, Plan, Planner
 from handleref_sync.replication.references import Settler
 from handleref_sync.replication.revisions import Revisions
+from handleref_sync.replication.rights import Rights, RightsOf
 from handleref_sync.replication.upgrade import take_effect
 from handleref_sync.replication.values import Unfit
 from handleref_sync.replication.writing import Writer
@@ -42,8 +44,8 @@ logger = logging.getLogger("handleref_sync.replication")
 def apply_page(using: str, peer: Peer, page: Page, *, whole: bool, scope: str) -> Outcome:
     """Apply what `peer` gave. `whole`: the exchange leaves nothing out, so that at its head the vectors may merge.
 
-    Raises NotPermitted for writes that the peer may not pass on, DotReused for a dot with two contents; in both cases
-    nothing is applied.
+    Raises NotPermitted for writes that the peer may not pass on, DotReused for a dot with two contents, ParkedFull
+    where too much would wait; in each case nothing is applied.
     """
     try:
         return _again(using, lambda: _apply_page(using, peer, page, whole, scope))
@@ -72,7 +74,7 @@ def _apply_page(using: str, peer: Peer, page: Page, whole: bool, scope: str) -> 
     with locked(using) as ledger:
         ledger.vendor.bound_waits()
         _check(ledger, peer, page.changes)
-        _learn(ledger, page.changes)
+        _learn(ledger, peer, page.changes)
         applier = Applier(ledger, peer.name)
         outcome.add(applier.apply(page.changes))
         outcome.add(applier.retry(outcome))
@@ -80,9 +82,13 @@ def _apply_page(using: str, peer: Peer, page: Page, whole: bool, scope: str) -> 
             # Not before: what looks unsettled in the middle of a feed may be settled by its next page.
             outcome.add(applier.settle())
         peer.pull_sequence, peer.pull_token = page.cursor
-        peer.pull_scope = scope
-        peer.save(using=using, update_fields=["pull_sequence", "pull_token", "pull_scope"])
-        if page.head and page.whole and whole:
+        peer.pull_scope, peer.mid_feed = scope, not page.head
+        if page.head and page.whole:
+            peer.rejoining = False
+        peer.save(using=using, update_fields=["pull_sequence", "pull_token", "pull_scope", "mid_feed", "rejoining"])
+        if outcome.parked:
+            _refuse_flood(using, peer)
+        if page.head and page.whole and whole and not parking.withheld(using):
             ledger.merge(page.vector)
         transaction.on_commit(lambda: announce(using, peer.name, ledger, outcome), using=using, robust=True)
     return outcome
@@ -116,16 +122,27 @@ def announce(using: str, node: str, ledger: Ledger, outcome: Outcome) -> None:
 
 
 def _check(ledger: Ledger, peer: Peer, changes: Iterable[Change]) -> None:
-    me = ledger.local.incarnation.name
+    me, rights = ledger.local.incarnation.name, Rights.of(peer)
     seen = VersionVector() if peer.relay else ledger.seen()
     for change in changes:
+        if not rights.exchanges(change):
+            raise NotPermitted(
+                f"{peer.name} has nothing to do with {change.record.model} here.",
+                hint="Look at its models: manage.py sync_permit shows them.",
+            )
         if not peer.relay:
             _check_authors(peer, change, seen)
-        if change.version.clock.counter(me) > ledger.local.sequence:
+        if max(change.version.clock.counter(me), _given(me, change)) > ledger.local.sequence:
             raise DotReused(
                 f"{peer.name} knows writes of this node that it doesn't have: it was restored from a backup.",
                 hint="Run sync_peer again: the node takes a new incarnation, and gets those writes back.",
             )
+
+
+def _given(node: str, change: Change) -> int:
+    """The counter of the write of `node` whose dot is the record's key; 0 if it is another's."""
+    name, _, counter = change.record.key.rpartition(":")
+    return int(counter[:20]) if name == node and counter.isascii() and counter.isdigit() else 0
 
 
 def _check_authors(peer: Peer, change: Change, seen: VersionVector) -> None:
@@ -138,9 +155,22 @@ def _check_authors(peer: Peer, change: Change, seen: VersionVector) -> None:
             )
 
 
-def _learn(ledger: Ledger, changes: Iterable[Change]) -> None:
-    """Note the nodes and counters met, before any savepoint that might be rolled back."""
-    ledger.saw(VersionVector.union(change.version.clock for change in changes))
+def _learn(ledger: Ledger, peer: Peer, changes: Iterable[Change]) -> None:
+    """Note the nodes and counters met, before any savepoint that might be rolled back.
+
+    Who may not pass on others' writes isn't believed how many there are: theirs would start as restored by it.
+    """
+    met = VersionVector.union(change.version.clock for change in changes)
+    ledger.saw({n: c for n, c in met.items() if peer.relay or n.partition("~")[0] == peer.name})
+
+
+def _refuse_flood(using: str, peer: Peer) -> None:
+    waiting = Parked.objects.using(using).filter(peer=peer.name).count()
+    if waiting > settings.max_parked:
+        raise ParkedFull(
+            f"{waiting} changes that {peer.name} brought would wait here, over the limit of {settings.max_parked}.",
+            hint="See what they wait for: sync_parked. Then settle it, or raise MAX_PARKED.",
+        )
 
 
 class Applier:
@@ -150,6 +180,7 @@ class Applier:
         self.ledger = ledger
         self.peer = peer
         self.revisions = Revisions.of(ledger)
+        self._rights = RightsOf(ledger.using, ledger.local)
         self._brought: dict[Dot, str] = {}
         """Who brought what had been parked."""
         self._anything_parked = Parked.objects.using(ledger.using).exists()
@@ -186,8 +217,10 @@ class Applier:
             return total
         total.add(self.retry())
         reasons = (Reason.STILL_REFERENCED, Reason.PARENT_DELETED, Reason.UNIQUE)
+        # What looks unsettled in a feed that was left in the middle may be settled by its next page.
+        unread = set(Peer.objects.using(self.ledger.using).filter(mid_feed=True).values_list("name", flat=True))
         for parked in parking.waiting(self.ledger):
-            if parked.reason in reasons:
+            if parked.reason in reasons and parked.peer not in unread - {self.peer}:
                 self._brought = {version_of(self.ledger, parked).dot: parked.peer} if parked.peer else {}
                 total.add(self._settle(parked))
         if total.applied:
@@ -197,7 +230,7 @@ class Applier:
     def _settle(self, parked: Parked) -> Outcome:
         try:
             with transaction.atomic(using=self.ledger.using):
-                planner, outcome = Planner(self.ledger), Outcome()
+                planner, outcome = self._planner(), Outcome()
                 if parked.reason == Reason.UNIQUE:
                     steps = Collider(self.ledger, planner).steps(parked)
                 else:
@@ -242,7 +275,7 @@ class Applier:
             return Outcome(parked=self._hold(Held(batch[0], reason, str(error).strip())))
 
     def _apply(self, batch: list[Change], *, replace: bool = False) -> Outcome:
-        planner = Planner(self.ledger)
+        planner = self._planner()
         return self._carry_out(planner, planner.plan(batch), replace=replace)
 
     def _carry_out(self, planner: Planner, plans: list[Plan], *, replace: bool = False) -> Outcome:
@@ -260,7 +293,7 @@ class Applier:
         self._stamp(plans, writer)
         if self.revisions is not None:
             self.revisions.record(planner, touched, logged, self._peer_of, self.peer)
-        ledger.met({label: names for label, names in planner.unknown.items() if names})
+        ledger.note_unknown({label: names for label, names in planner.unknown.items() if names})
         for held in planner.held:
             outcome.parked += self._hold(held)
         if self._anything_parked:
@@ -281,6 +314,9 @@ class Applier:
         self._anything_parked = True
         peer = self._peer_of(held.change.version.dot)
         return int(parking.park(self.ledger, held.change, held.reason, held.detail, held.waits_for, peer))
+
+    def _planner(self) -> Planner:
+        return Planner(self.ledger, lambda dot: self._rights[self._peer_of(dot)])
 
     def _peer_of(self, dot: Dot) -> str:
         return self._brought.get(dot, self.peer)

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from django.db import connections, transaction
+from django.db.models import QuerySet
 
 from handleref_sync import wire
 from handleref_sync.capture.base import vendor_for
@@ -20,6 +21,7 @@ from handleref_sync.conf import settings
 from handleref_sync.core.change import NOTHING, Change, Mark, Record, Version
 from handleref_sync.core.version_vector import Dot, VersionVector
 from handleref_sync.models import Capture, Conflict, Parked, Peer, ReplicatedModel, Stamp
+from handleref_sync.replication import place
 from handleref_sync.replication.carried import change_of_row
 from handleref_sync.replication.ledger import Ledger, StampRow, locked, now_ms
 from handleref_sync.replication.page import START, Cursor, Page
@@ -81,9 +83,10 @@ def read_page(using: str, reader: Peer, cursor: Cursor, known: VersionVector, sc
         changes = [change for change in changes if _in_scope(change, scope)]
         # The vector speaks of all that was ever written. Who takes it over without the stamps of a model that is not
         # named at present would never get those once it is named again.
-        whole = whole and not (scan.head and _beyond(ledger, scope))
+        whole = whole and not (scan.head and (_beyond(ledger, scope) or _incomplete(ledger, scope)))
         vector = ledger.vector()
         behind = 0 if scan.head else ledger.local.sequence - scan.position
+    place.mark(using)
     if vanished:
         _note_deletions(using, vanished)
     _note_unreadable(using, unreadable)
@@ -109,7 +112,7 @@ def read_records(using: str, records: Iterable[Record], scope: Scope) -> Page:
         for label in by_model.keys() & scope.models & ledger.models.keys():
             keys = by_model[label]
             found = Reader(ledger, ledger.models[label]).stamps(keys)
-            waiting = Parked.objects.using(using).filter(model=label, key__in=keys)
+            waiting = _passed_on(ledger).filter(model=label, key__in=keys)
             scan.stamps += [row for row in found.values() if scope.admits(ledger, row)]
             scan.parked += [row for row in waiting if scope.admits(ledger, row)]
         changes, whole, _, _ = _changes(ledger, scan)
@@ -160,9 +163,7 @@ def _scan(
     numbers = {model.id for model in ledger.models.values() if model.label in scope.models}
     for _ in range(scan_pages):
         stamps = ledger.stamps_after(scan.position, limit)
-        parked = list(
-            Parked.objects.using(ledger.using).filter(sequence__gt=scan.position).order_by("sequence")[:limit]
-        )
+        parked = list(_passed_on(ledger).filter(sequence__gt=scan.position).order_by("sequence")[:limit])
         rows: list[StampRow | Parked] = [*stamps, *parked]
         rows.sort(key=lambda row: row.sequence)
         del rows[limit:]
@@ -189,6 +190,11 @@ def _scan(
             return scan
     scan.head = False
     return scan
+
+
+def _passed_on(ledger: Ledger) -> QuerySet[Parked]:
+    """What waits here, but for what its bringer had no right to: who trusts its author gets it from there."""
+    return Parked.objects.using(ledger.using).exclude(reason=Parked.Reason.NOT_PERMITTED)
 
 
 def _changes(ledger: Ledger, scan: _Scan) -> tuple[list[Change], bool, list[StampRow], dict[int, dict[str, str]]]:
@@ -257,6 +263,26 @@ def _beyond(ledger: Ledger, scope: Scope) -> bool:
         return True
     others = ReplicatedModel.objects.using(ledger.using).exclude(label__in=scope.models)
     return any(Stamp.objects.using(ledger.using).filter(model=other).exists() for other in others)
+
+
+def _incomplete(ledger: Ledger, scope: Scope) -> bool:
+    """Whether a record that has a stamp was left out of this page or one before it, and has not come since."""
+    unreadable = [ledger.by_number[number].label for number in ledger.unreadable if number in ledger.by_number]
+    if not scope.models.isdisjoint(unreadable):
+        return True
+    waiting = Capture.objects.using(ledger.using).filter(model__in=ledger.by_number).values_list("model", "pk_text")
+    pks: dict[int, list[str]] = defaultdict(list)
+    for number, pk in waiting.distinct()[: settings.page_rows]:  # what was committed since we stamped
+        pks[number].append(pk)
+    return any(ledger.stamps_of(ledger.by_number[number], some) for number, some in pks.items())
+
+
+def acknowledged(using: str, reader: Peer, sequence: int) -> None:
+    """Note that `reader` has all that it gets of this feed up to `sequence`. A reader that was restored goes back."""
+    if reader.acknowledged != sequence:
+        reader.acknowledged = sequence
+        with transaction.atomic(using=using):
+            reader.save(using=using, update_fields=["acknowledged"])
 
 
 def _pending(ledger: Ledger, number: int, records: list[StampRow]) -> Collection[str]:

@@ -6,7 +6,6 @@ restored from a backup would otherwise give a dot a second time.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,11 +13,20 @@ from typing import Any
 
 from handleref_sync.conf import settings
 from handleref_sync.core.version_vector import VersionVector
-from handleref_sync.exceptions import ClockSkew, SameNode, SyncInProgress, UnknownPeer, VersionMismatch
+from handleref_sync.exceptions import (
+    ClockSkew,
+    RestoreClaimed,
+    SameNode,
+    SyncInProgress,
+    UnknownPeer,
+    VersionMismatch,
+)
 from handleref_sync.models import LocalNode, Node, Peer
 from handleref_sync.replication.feed import Scope
 from handleref_sync.replication.ledger import Ledger, locked, now_ms
 from handleref_sync.replication.page import SAME_VERSION, START, Cursor, misshapen, vector_of
+from handleref_sync.replication.place import renew
+from handleref_sync.replication.rights import exchanged
 
 PROTOCOLS = (1,)
 
@@ -104,8 +112,9 @@ def hello(using: str, peer: Peer, *, starting: bool = False) -> Hello:
         ledger.local.name,
         PROTOCOLS,
         VersionVector(seen),
-        ledger.vector(),
-        frozenset(ledger.models),
+        # Whoever rejoins has to show all that it has: tombstones that it never got may be purged here.
+        VersionVector() if peer.rejoining else ledger.vector(),
+        exchanged(ledger.models, peer),
         peer.relay,
         now_ms(),
         (peer.pull_sequence, peer.pull_token),
@@ -137,25 +146,36 @@ def meet(using: str, peer: Peer, theirs: Hello, *, starting: bool = False) -> bo
             f" (limit {settings.max_clock_skew:g} s).",
             hint="Set the wrong one right, by NTP if you can, or raise MAX_CLOCK_SKEW.",
         )
-    restored = _restored(using, theirs)
+    restored = _restored(using, peer, theirs)
     if peer.known != str(theirs.vector):
         peer.known = str(theirs.vector)
         peer.save(using=using, update_fields=["known"])
     return restored
 
 
-def _restored(using: str, theirs: Hello) -> bool:
+def _restored(using: str, peer: Peer, theirs: Hello) -> bool:
+    """Whether a new incarnation was taken because `peer` has seen more of us than we have. Raises RestoreClaimed.
+
+    It is believed once: a peer that errs, or lies, must not drive this node from incarnation to incarnation. After
+    that only the operator's word counts. Until it comes nothing is stamped in this session, so no dot is used twice.
+    """
     local = LocalNode.objects.using(using).select_related("incarnation").get()
     if theirs.seen.counter(local.incarnation.name) <= local.sequence:
         return False
     with locked(using) as ledger:
         local = ledger.local
-        if theirs.seen.counter(local.incarnation.name) <= local.sequence:
+        claimed = theirs.seen.counter(local.incarnation.name)
+        if claimed <= local.sequence:
             return False
-        # Random, not counted: a count would be restored with the backup, and so used twice.
-        name = f"{local.name}~{secrets.token_hex(4)}"
-        local.incarnation = Node.objects.using(using).create(name=name)
-        local.save(using=using, update_fields=["incarnation"])
+        if local.vouched_by or not peer.relay:
+            me, again = local.incarnation.name, f", after that of {local.vouched_by}" if local.vouched_by else ""
+            raise RestoreClaimed(
+                f"{peer.name} has seen write {claimed} of {me}, which is only at {local.sequence}, and its word"
+                f"{again} is not enough.",
+                hint=f"If {local.name} was restored from a backup, run sync_init --restored there. If not, "
+                f"{peer.name} is wrong; see sync_revoke.",
+            )
+        renew(ledger, vouched_by=peer.name)
         return True
 
 

@@ -69,6 +69,7 @@ class Ledger:
         self._numbers: dict[str, int] = {}
         self._names: dict[int, str] = {}
         self._seen: dict[int, int] = {}
+        self._vector: dict[str, int] = {}
         for node in Node.objects.using(using).all():
             self._learn(node)
         self._select = f"SELECT {', '.join(map(self.vendor.quote, SELECTED))} FROM {STAMP}"
@@ -90,6 +91,7 @@ class Ledger:
 
     def _learn(self, node: Node) -> None:
         self._numbers[node.name], self._names[node.pk], self._seen[node.pk] = node.pk, node.name, node.seen
+        self._vector[node.name] = node.vector
 
     def node_number(self, name: str) -> int:
         """The short number of a node ID; made where it is new."""
@@ -99,6 +101,14 @@ class Ledger:
 
     def node_name(self, number: int) -> str:
         return self._names[number]
+
+    def met(self, node: str) -> int:
+        """The highest counter of a node that was met here, as of the beginning of this transaction or since."""
+        return self._seen.get(self._numbers.get(node, 0), 0)
+
+    def incorporated_any(self, clock: VersionVector) -> bool:
+        """Whether a write that `clock` knows was incorporated here before this transaction."""
+        return any(counter <= self._vector.get(node, 0) for node, counter in clock.items())
 
     def clock_of(self, node: int, counter: int, clock: str | None) -> VersionVector:
         """A stamp's clock, from its columns."""
@@ -167,7 +177,7 @@ class Ledger:
                 Node.objects.using(self.using).filter(pk=self.node_number(name)).update(vector=counter)
         self.saw(vector)
 
-    def met(self, unknown: Mapping[str, Iterable[str]]) -> None:
+    def note_unknown(self, unknown: Mapping[str, Iterable[str]]) -> None:
         """Note fields, by model, that came in changes and have no column here."""
         for label, names in unknown.items():
             row = ReplicatedModel.objects.using(self.using).get(pk=self.models[label].id)

@@ -91,6 +91,14 @@ def waiting(ledger: Ledger, arrived: Iterable[Record] | None = None) -> list[Par
     return [p for p in parked.exclude(waits_for="") if p.waits_for in wanted]
 
 
+def withheld(using: str) -> bool:
+    """Whether anything waits for a peer that may write it.
+
+    Until one brings it no vector may merge: whoever could bring it would leave it out as known.
+    """
+    return Parked.objects.using(using).filter(reason=Reason.NOT_PERMITTED).exists()
+
+
 ADVICE: dict[str, str] = {
     Reason.PARENT_MISSING: "It is written when that record arrives. Is its model replicated where this was written?",
     Reason.PARENT_DELETED: "It is settled by on_delete when a peer that has the parent is met.",
@@ -99,6 +107,9 @@ ADVICE: dict[str, str] = {
     Reason.UNIQUE: "Change one of the two records, or set on_unique of the model.",
     Reason.INVALID: "Bring both nodes to the same migrations, or correct the value where it was written.",
     Reason.LOCKED: "Nothing: the next sync tries again.",
+    Reason.NOT_PERMITTED: (
+        "Give the peer that right (sync_permit), or write the record here: what came then loses against it."
+    ),
     Reason.CLOCK_AHEAD: "Set the clocks right; it is written when its time has come.",
 }
 

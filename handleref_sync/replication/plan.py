@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,18 +11,19 @@ from handleref_sync import wire
 from handleref_sync.conf import settings
 from handleref_sync.core import hlc
 from handleref_sync.core.change import Change, Record, Version
-from handleref_sync.core.join import Joined, Lost
+from handleref_sync.core.join import Joined, Lost, whole_of
 from handleref_sync.core.reconcile import Decision, Loser, reconcile
-from handleref_sync.core.version_vector import VersionVector
+from handleref_sync.core.version_vector import Dot, VersionVector
 from handleref_sync.declared import LWW
 from handleref_sync.exceptions import DotReused
 from handleref_sync.models import Capture, Parked
 from handleref_sync.replication import conflicts
-from handleref_sync.replication.carried import by_first_names, change_of_row, of_change, plain
+from handleref_sync.replication.carried import by_first_names, change_of_row, of_change, of_write, plain
 from handleref_sync.replication.content import Content
 from handleref_sync.replication.feed import version_of
 from handleref_sync.replication.joining import joined, same
 from handleref_sync.replication.ledger import Ledger, StampRow, now_ms
+from handleref_sync.replication.rights import Rights, harmless
 from handleref_sync.replication.stamping import CHUNK, fold, stamp_rows
 from handleref_sync.replication.values import Unfit
 
@@ -61,11 +62,25 @@ class Held:
     waits_for: Record | None = None
 
 
-class Planner:
-    """Makes plans for a set of changes of different records. Needs the sequence lock."""
+def kept(ledger: Ledger, content: Content, stamp: StampRow, row: tuple[Any, ...], change: Change) -> Plan:
+    """The row that is here stays, over `change`, which goes to the log: a write of ours that knows both."""
+    local = version_of(ledger, stamp)
+    timestamp = max(local.timestamp, change.version.timestamp) + 1
+    version = Version(local.dot, local.clock.unite(change.version.clock), timestamp)
+    carried = of_write(ledger, stamp, content.fields, None)
+    lost = (whole_of(change),)
+    return Plan(change, stamp, Decision(False, version), content.fields, row, lost, carried, machine=True)
 
-    def __init__(self, ledger: Ledger) -> None:
+
+class Planner:
+    """Makes plans for a set of changes of different records. Needs the sequence lock.
+
+    `rights`: what may be written by whoever brought the change with a dot; everything, if it isn't given.
+    """
+
+    def __init__(self, ledger: Ledger, rights: Callable[[Dot], Rights] = lambda dot: Rights()) -> None:
         self.ledger = ledger
+        self.rights = rights
         self.contents: dict[str, Content] = {}
         self.held: list[Held] = []
         self.known: dict[Record, VersionVector] = {}
@@ -85,7 +100,10 @@ class Planner:
         now, limit = now_ms(), int(settings.max_clock_skew * 1000)
         for change in changes:
             label, timestamp = change.record.model, change.version.timestamp
-            if label not in self.ledger.models:
+            if stranger := self.rights(change.version.dot).knows_too_much(change, self.ledger.met):
+                detail = f"it claims to know writes of {stranger} that have not come here"
+                self.held.append(Held(change, Reason.NOT_PERMITTED, detail))
+            elif label not in self.ledger.models:
                 self.held.append(Held(change, Reason.UNKNOWN_MODEL, f"{label} is not replicated here"))
             elif hlc.too_far_ahead(timestamp, now, limit):
                 # Before it touches any clock of ours: what it ticks from it would be too far ahead as well.
@@ -104,6 +122,7 @@ class Planner:
             while fold(ledger, ledger.vendor.take_captures(CHUNK, [content.model.id])):
                 pass
         stamps = content.stamps_with(keys, texts)
+        buried, changes = self._buried(content, [c for c in changes if self._may_be(content, c, stamps)], stamps)
         pks = sorted({s.pk_text for s in stamps.values() if s.pk_text is not None} | set(texts.values()))
         busy = self._lock(content, pks)
         # Only now: what the application committed while we waited for its rows has its captures in sight.
@@ -112,7 +131,7 @@ class Planner:
             stamps = content.stamps_with(keys, texts)
         versions = {key: version_of(ledger, s) for key, s in stamps.items()}
         rows = content.read(self._to_compare(content, changes, stamps, versions), under_lock=True)
-        plans = []
+        plans = buried
         for change in changes:
             stamp = stamps.get(change.record.key)
             local = versions.get(change.record.key)
@@ -133,11 +152,85 @@ class Planner:
             except Unfit as error:
                 self.held.append(Held(change, Reason.INVALID, str(error)))
                 continue
+            if not self._permitted(content, plan, here):
+                if here is None or stamp is None or local is None or change.version.clock.knows(local.dot):
+                    continue
+                # Made without knowing what is here, it may have what it has no right to by being out of date only.
+                # The next of its author's would have it again, so this is settled: what is here stays.
+                self.held.pop()
+                plan = kept(ledger, content, stamp, tuple(here.values()), change)
             if plan.decision.changes(local):
                 plans.append(plan)
             elif local is not None:
                 self.known[change.record] = local.clock
         return plans
+
+    def _may_be(self, content: Content, change: Change, stamps: Mapping[str, StampRow]) -> bool:
+        """Whether whoever brought it may bring a record with this key; otherwise it is held.
+
+        A key that is the dot of a record's first stamp is its node's to give. Given by another node beforehand, it
+        would keep that node from stamping a record of its own.
+        """
+        rights, key = self.rights(change.version.dot), change.record.key
+        if rights.relay or content.model.identity != "origin" or key in stamps:
+            return True
+        if key.rpartition(":")[0].partition("~")[0] == rights.peer:
+            return True
+        self.held.append(Held(change, Reason.NOT_PERMITTED, f"{rights.peer} may not make a record {key}"))
+        return False
+
+    def _buried(
+        self, content: Content, changes: list[Change], stamps: Mapping[str, StampRow]
+    ) -> tuple[list[Plan], list[Change]]:
+        """Tombstones for records that were deleted here so long ago that theirs are purged; and the other changes.
+
+        The invariant: what a clock knows that we have incorporated has a stamp here, waits here, or was purged. Who
+        never heard of the deletion gets a new one, which knows its version, and that goes to the log.
+        """
+        if not self.ledger.local.purged:
+            return [], changes
+        suspects = {
+            change.record.key
+            for change in changes
+            if change.record.key not in stamps and self.ledger.incorporated_any(change.version.clock)
+        }
+        waiting = Parked.objects.using(self.ledger.using).filter(model=content.model.label, key__in=suspects)
+        suspects -= set(waiting.values_list("key", flat=True))
+        plans, others = [], []
+        for change in changes:
+            if change.record.key not in suspects:
+                others.append(change)
+            elif change.deleted:
+                self.known[change.record] = change.version.clock  # the tombstone itself: it may rest
+            else:
+                version = change.version._replace(timestamp=change.version.timestamp + 1)
+                decision = Decision(False, version)
+                plans.append(Plan(change, None, decision, (), None, (whole_of(change),), machine=True))
+        return plans, others
+
+    def _permitted(self, content: Content, plan: Plan, here: Mapping[str, Any] | None) -> bool:
+        """Whether the plan's bringer may write what it would write; otherwise its change is held."""
+        rights, model = self.rights(plan.change.version.dot), content.model
+        if not (plan.decision.write and rights.read_only):
+            return True
+        if model.label in rights.read_only:
+            names = [model.label]
+        else:
+            protected = rights.protected(model)
+            names = [model.own_name(name) for name in self._changed(content, plan, here) if name in protected]
+        if names:
+            detail = f"{rights.peer} may not write {', '.join(names)} here"
+            self.held.append(Held(plan.change, Reason.NOT_PERMITTED, detail))
+        return not names
+
+    def _changed(self, content: Content, plan: Plan, here: Mapping[str, Any] | None) -> list[str]:
+        """The fields to which the plan gives other values than they have; in a new row, than it would have anyway."""
+        if plan.values is None:
+            return []
+        pairs = zip(plan.fields, plan.values, strict=True)
+        if here is None:
+            return [name for name, value in pairs if not harmless(content.columns[name].field, value)]
+        return [name for name, value in pairs if name in here and not same(value, here[name])]
 
     def _readable(self, content: Content, changes: list[Change]) -> tuple[list[Change], dict[str, str]]:
         """The changes whose keys this model can have, and the primary keys where those are the same."""
@@ -160,7 +253,10 @@ class Planner:
     def _to_compare(
         self, content: Content, changes: list[Change], stamps: Mapping[str, StampRow], versions: Mapping[str, Version]
     ) -> list[str]:
-        """Primary keys of the rows whose content the decision needs: of concurrent versions, and of equal dots."""
+        """Primary keys of the rows whose content the decision needs.
+
+        Of concurrent versions, of equal dots, and where whoever brings the change may not write all of it.
+        """
         needed = []
         for change in changes:
             stamp = stamps.get(change.record.key)
@@ -172,6 +268,7 @@ class Planner:
                 local.dot == incoming.dot
                 or not (known or incoming.clock.knows(local.dot))
                 or self._by_fields(content, change, stamp)
+                or self.rights(incoming.dot).protected(content.model)
             ):
                 needed.append(stamp.pk_text)
         return needed

@@ -13,7 +13,7 @@ from handleref_sync.conf import settings
 from handleref_sync.core.change import Record
 from handleref_sync.exceptions import CursorMismatch, MalformedBody, NotPermitted
 from handleref_sync.models import Parked, Peer
-from handleref_sync.replication import copies, feed
+from handleref_sync.replication import copies, feed, place
 from handleref_sync.replication.applier import apply_page, retry_parked
 from handleref_sync.replication.content import is_reference
 from handleref_sync.replication.hello import Hello, hello, meet, position, scope_of
@@ -44,6 +44,7 @@ class Responder:
 
     def _hello(self, message: Mapping[str, Any]) -> dict[str, Any]:
         theirs = Hello.from_message(message)
+        place.check(self.using)
         meet(self.using, self.peer, theirs)
         stamp(self.using)
         # Here too, for a node that is only called has no round of its own at the end of which it could.
@@ -53,7 +54,9 @@ class Responder:
         cursor = position(theirs, scope)
         after = feed.resume(self.peer, cursor, scope)
         ledger = Ledger(self.using)
-        nothing = mine.may_pull and (after == ledger.local.sequence or theirs.vector.covers(ledger.seen()))
+        everything = theirs.vector.covers(ledger.seen())
+        nothing = mine.may_pull and (after == ledger.local.sequence or everything)
+        feed.acknowledged(self.using, self.peer, ledger.local.sequence if everything else after)
         answer = {**mine.to_message(), "nothing": nothing, "parked": Parked.objects.using(self.using).count()}
         if message.get("count"):
             answer["behind"] = 0 if nothing else feed.lag(self.using, after, theirs.vector, scope)

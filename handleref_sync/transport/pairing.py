@@ -33,7 +33,7 @@ from handleref_sync.exceptions import (
     SameNode,
     VersionMismatch,
 )
-from handleref_sync.models import Invite, Peer
+from handleref_sync.models import Invite, LocalNode, Peer
 from handleref_sync.transport import auth
 from handleref_sync.transport.client import ERROR_BYTES, TRANSIENT, Answer, Caller, Transient, opened, refused
 
@@ -155,7 +155,8 @@ def join(using: str, url: str, token: str, *, sleep: Callable[[float], object] =
         caller.close()
     if theirs["name"] == me.name:
         raise _same(me.name)
-    return _save(using, theirs["name"], caller.url, theirs["public_key"])
+    # Whoever joins has chosen to trust the node that it joins; the other way round it has to be given more rights.
+    return _save(using, theirs["name"], caller.url, theirs["public_key"], read_only=[])
 
 
 def claim(head: auth.Request, body: bytes, message: dict[str, Any]) -> Claim:
@@ -241,9 +242,14 @@ def _fields(message: dict[str, Any], kinds: dict[str, type]) -> tuple[dict[str, 
     return fields, proof
 
 
-def _save(using: str, name: str, url: str, public_key: bytes) -> Peer:
-    values = {"url": url, "public_key": public_key}
-    return Peer.objects.using(using).update_or_create(name=name, defaults=values)[0]
+def _save(using: str, name: str, url: str, public_key: bytes, **flags: Any) -> Peer:
+    """Make or renew the peer. Its flags stay what they were, if it was known."""
+    values: dict[str, Any] = {"url": url, "public_key": public_key, "revoked": None}
+    if LocalNode.objects.using(using).filter(purged=True).exists():
+        # It may still have what was deleted here so long ago that nobody remembers: it has to show all of it.
+        values |= {"rejoining": True, "pull_sequence": 0, "pull_token": ""}
+    rows = Peer.objects.using(using)
+    return rows.update_or_create(name=name, defaults=values, create_defaults={**values, **flags})[0]
 
 
 def _proof(key: bytes, label: str, fields: dict[str, Any]) -> bytes:

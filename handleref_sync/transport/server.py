@@ -15,7 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from handleref_sync import wire
 from handleref_sync.conf import settings
-from handleref_sync.exceptions import MalformedBody, ProtocolError, SyncError, TooLarge
+from handleref_sync.exceptions import MalformedBody, ProtocolError, Revoked, SyncError, TooLarge
 from handleref_sync.replication.responder import Responder
 from handleref_sync.transport import auth, pairing
 from handleref_sync.transport.client import opened
@@ -79,6 +79,9 @@ def exchange(request: HttpRequest, action: str) -> HttpResponse:
         me = auth.identity(using)
         peer, result = auth.authenticate(using, me, incoming.head)
         incoming.me = me
+        if peer.revoked:
+            again = f"Pair them again, if it is to come back: sync_invite {peer.name} on {me.name}."
+            raise Revoked(f"{me.name} does not believe {peer.name} any more.", hint=again)
         auth.admit(me, incoming.head, result)
         body = incoming.read()
         auth.verify_body(incoming.head, result, body)

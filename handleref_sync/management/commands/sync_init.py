@@ -6,10 +6,12 @@ from argparse import ArgumentParser
 from typing import Any
 
 from handleref_sync.baseline import BaselineReport, take_baseline
+from handleref_sync.conf import settings
 from handleref_sync.exceptions import ConfigurationError
 from handleref_sync.management.base import SyncCommand
 from handleref_sync.management.progress import progress_bar
 from handleref_sync.models import Peer
+from handleref_sync.replication import lives, place
 from handleref_sync.replication.hello import refuse_unfinished
 from handleref_sync.replication.ledger import local_node
 from handleref_sync.replication.stamping import stamp
@@ -17,18 +19,38 @@ from handleref_sync.transport.client import HttpTransport
 
 
 class Command(SyncCommand):
-    help = "Stamp the rows that are there already; with --baseline, take over those that a peer has as well."
+    help = "Stamp the rows that are there already, or say what happened to this database."
 
     def arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
+        what = parser.add_mutually_exclusive_group()
+        what.add_argument(
             "--baseline", metavar="PEER", help="this database began as a copy of that peer's: equal rows do not cross"
+        )
+        what.add_argument(
+            "--restored", action="store_true", help="this database came from a backup: never use a dot again"
+        )
+        what.add_argument("--moved", action="store_true", help="this is the node that it was, at another place")
+        what.add_argument(
+            "--new-node", action="store_true", help="this copy of a node's database becomes the node NODE"
         )
         parser.add_argument("--json", action="store_true", help="print what was done as JSON")
 
     def run(self, using: str, options: dict[str, Any]) -> None:
         local, name = local_node(using), options["baseline"]
+        if options["restored"]:
+            found = lives.restored(using)
+            text = f"{local.name} goes on as {found}. What peers have of its lost writes comes back with sync_peer."
+            return self._print({"incarnation": found}, text, options)
+        if options["moved"]:
+            found = lives.moved(using)
+            return self._print({"place": found}, f"{local.name} is at {found or 'no lasting place'} now.", options)
+        if options["new_node"]:
+            was = lives.become(using)
+            text = f"This copy of {was} is {settings.node} now, with a key of its own. Pair it: sync_join."
+            return self._print({"was": was, "node": settings.node}, text, options)
         if name is None:
             refuse_unfinished(local)
+            place.check(using)
             with progress_bar(local.name, quiet=options["json"]) as progress:
                 done = stamp(using, lambda count: progress("stamp", count, 0))
             self._print({"stamped": done}, f"{done} records stamped", options)

@@ -6,9 +6,9 @@ from argparse import ArgumentParser
 from typing import Any
 
 from handleref_sync.management.base import SyncCommand
-from handleref_sync.replication.applier import retry_parked
 from handleref_sync.replication.ledger import local_node
 from handleref_sync.replication.parking import describe
+from handleref_sync.retrying import retry
 
 
 class Command(SyncCommand):
@@ -19,9 +19,9 @@ class Command(SyncCommand):
         parser.add_argument("--retry", action="store_true", help="try all of them now, then list those that are left")
 
     def run(self, using: str, options: dict[str, Any]) -> None:
-        local = local_node(using)
+        local_node(using)
         if options["retry"]:
-            outcome = retry_parked(using, local.name, settle=True)
+            outcome = retry(using)
             if not options["json"]:
                 self.stdout.write(f"written or settled: {outcome.applied}, conflicts: {outcome.conflicts}")
         found = describe(using)
