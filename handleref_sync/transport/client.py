@@ -6,6 +6,7 @@ then the digest, and only then is it decompressed and parsed.
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -37,6 +38,17 @@ BEFORE_PROOF = frozenset(
 """Reasons that a server gives before it knows whom it talks to; no other one is believed without a signature."""
 
 T = TypeVar("T")
+_own = threading.local()
+
+
+class _NoTraceback(logging.Filter):
+    """Drops what urllib3 logs, traceback and all, of garbled headers in answers to us: our own error says it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (getattr(_own, "calling", False) and record.exc_info)
+
+
+logging.getLogger("urllib3.connection").addFilter(_NoTraceback())
 
 
 class Transient(Exception):
@@ -112,6 +124,7 @@ class Caller:
             url = str(requests.Request("POST", f"{self.url}/v1/{action}/").prepare().url)
             request = auth.Request("POST", url, headers)
             sign(request)
+            _own.calling = True
             response = self._session.post(
                 url,
                 data=body,
@@ -126,6 +139,8 @@ class Caller:
             if isinstance(error, ValueError):  # what `requests` raises for a URL that is none
                 raise self.unreachable("that is not a URL") from error
             raise Transient(self.unreachable(_why(error))) from error
+        finally:
+            _own.calling = False
         self.bytes_sent += len(body)
         try:
             self._check_kind(response)
