@@ -7,6 +7,7 @@
     ├── NotInstalled              the ledger, the triggers or this node's name is missing
     ├── SyncInProgress            another process is syncing with this peer now
     ├── DotReused                 one dot, two contents: a node was copied or restored
+    ├── DatabaseFailed            a node's database is locked, has no room, or does not answer
     ├── ProtocolError             what arrived is not what the protocol allows
     │   ├── MalformedBody         garbled, cut short, or of an unknown extension type
     │   ├── TooLarge              over one of the stated limits
@@ -64,6 +65,21 @@ class SyncInProgress(SyncError):
 class DotReused(SyncError):
     reason = "dot-reused"
     status = 409
+
+
+class DatabaseFailed(SyncError):
+    """`detail` is what the database said: for the operator of this node, and not for a peer."""
+
+    reason = "database"
+    status = 503
+
+    def __init__(self, message: str, *, hint: str = "", detail: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.detail = detail
+
+    def sentence(self) -> str:
+        detail = f" ({self.detail})." if self.detail else "."
+        return f"{self.message.removesuffix('.')}{detail} {self.hint}".strip()
 
 
 class ProtocolError(SyncError):

@@ -21,6 +21,7 @@ from handleref_sync.conf import settings
 from handleref_sync.core.change import NOTHING, Change, Mark, Record, Version
 from handleref_sync.core.version_vector import Dot, VersionVector
 from handleref_sync.models import Capture, Conflict, Parked, Peer, ReplicatedModel, Stamp
+from handleref_sync.replication.again import again
 from handleref_sync.replication.carried import change_of_row
 from handleref_sync.replication.ledger import Ledger, StampRow, locked, now_ms
 from handleref_sync.replication.page import START, Cursor, Page
@@ -90,7 +91,7 @@ def read_page(using: str, reader: Peer, cursor: Cursor, known: VersionVector, sc
     _note_unreadable(using, unreadable)
     given: Cursor = cursor
     if scan.position != after or not _remembered(reader, cursor, scope):
-        given = give(using, reader, cursor, scan.position, scope)
+        given = again(using, lambda: give(using, reader, cursor, scan.position, scope))
     return Page(changes, given, scan.head, whole, vector, behind)
 
 

@@ -207,6 +207,7 @@ def locked(using: str) -> Iterator[Ledger]:
     with transaction.atomic(using=using):
         if outermost:
             vendor.read_committed()
+            vendor.bound_turn()
         vendor.sequence_lock()
         yield Ledger(using)
 

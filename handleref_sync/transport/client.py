@@ -20,7 +20,7 @@ import urllib3.exceptions
 
 from handleref_sync import wire
 from handleref_sync.conf import settings
-from handleref_sync.exceptions import BadSignature, PeerRefused, PeerUnreachable, SyncError, TooLarge
+from handleref_sync.exceptions import BadSignature, DatabaseFailed, PeerRefused, PeerUnreachable, SyncError, TooLarge
 from handleref_sync.models import Peer
 from handleref_sync.transport import auth
 
@@ -33,7 +33,17 @@ BACKOFF, LONGEST = 0.5, 30.0
 """Seconds before the first retry, doubled each time, and the most that they become; half of it is chance."""
 TRANSIENT = frozenset({502, 503, 504})
 BEFORE_PROOF = frozenset(
-    ("unknown-peer", "bad-signature", "same-node", "protocol", "malformed", "too-large", "not-installed", "internal")
+    (
+        "unknown-peer",
+        "bad-signature",
+        "same-node",
+        "protocol",
+        "malformed",
+        "too-large",
+        "not-installed",
+        "internal",
+        "database",
+    )
 )
 """Reasons that a server gives before it knows whom it talks to; no other one is believed without a signature."""
 
@@ -251,7 +261,8 @@ class HttpTransport:
         body = answer.read(settings.max_body)
         auth.verify_body(head, result, body)
         if head.status_code != 200:
-            raise refused(name, head, body, signed=True)
+            error = refused(name, head, body, signed=True)
+            raise Transient(error) if error.reason == DatabaseFailed.reason else error
         self._encoding = wire.choose(head.headers.get("Accept-Encoding", ""))
         return opened(head, body, settings.max_plain)
 
