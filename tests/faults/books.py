@@ -23,8 +23,9 @@ CONTENT = (
     "SELECT a.icao, c.code, a.iata, a.name, a.city, a.elevation, a.latitude, a.longitude, a.tz, a.status, a.version "
     "FROM inspections_airport a JOIN inspections_country c ON c.id = a.country_id",
     "SELECT i.badge, u.username FROM inspections_inspector i JOIN auth_user u ON u.id = i.user_id",
-    "SELECT a.icao, i.badge, n.date, n.grade, n.remarks, n.status, n.version FROM inspections_inspection n "
-    "JOIN inspections_airport a ON a.id = n.airport_id JOIN inspections_inspector i ON i.id = n.inspector_id",
+    "SELECT a.icao, i.badge, CAST(n.date AS CHAR(10)), n.grade, n.remarks, n.status, n.version "
+    "FROM inspections_inspection n JOIN inspections_airport a ON a.id = n.airport_id "
+    "JOIN inspections_inspector i ON i.id = n.inspector_id",
 )
 
 
@@ -87,8 +88,8 @@ def check(site):
             noted = {pk for (pk,) in rows(f"SELECT pk FROM handleref_sync_capture WHERE model = {number}")}
             assert not there - live - noted, f"{site.name}: {label} without stamp: {sorted(there - live - noted)[:5]}"
             assert not live - there - noted, f"{site.name}: {label} without row: {sorted(live - there - noted)[:5]}"
-        ((cursor,),) = rows("SELECT pull_sequence FROM handleref_sync_peer") or [(0,)]
-        return last, cursor
+        ((cursor,),) = rows("SELECT coalesce(sum(pull_sequence), 0) FROM handleref_sync_peer")
+        return last, int(cursor)
 
 
 def books(site):

@@ -9,12 +9,16 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import sqlite3
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Site, join
+from tests.e2e.conftest import MANAGE, Site, join
 from tests.faults import books
 
 ROUNDS = int(os.environ.get("HANDLEREF_FAULTS") or 0)
@@ -42,7 +46,7 @@ class Node(Site):
     manage_py = Path(__file__).parent / "node" / "manage.py"
 
     def __init__(self, name, home, kind=KIND, **environment):
-        super().__init__(name, home, kind, FAULTS_TIMEOUT="2", FAULTS_RETRIES="1", **environment)
+        super().__init__(name, home, kind, FAULTS_RETRIES="1", **environment)
 
     def attempt(self, *arguments):
         """What a sync reports; one that fails says so in one sentence and by its exit status, without a traceback."""
@@ -84,6 +88,39 @@ def rng():
     return random.Random(seed)
 
 
+class WorkerNode(Node):
+    """A node that several processes serve."""
+
+    workers = 4
+
+    def options(self):
+        return "--bind", f"127.0.0.1:{self.port}", "--workers", str(self.workers), "--timeout", "120"
+
+    def serve(self):
+        log = Path(self.environment["PEER_HOME"]) / "server.log"
+        here = self.manage_py.parent
+        with log.open("w") as stderr:
+            self.server = subprocess.Popen(
+                [sys.executable, "-m", "gunicorn", "node.wsgi:application", *self.options(), "--no-control-socket"],
+                env={
+                    **self.environment,
+                    "DJANGO_SETTINGS_MODULE": "faulty",
+                    "PYTHONPATH": os.pathsep.join((str(here), str(MANAGE.parent), os.environ.get("PYTHONPATH", ""))),
+                },
+                stderr=stderr,
+                text=True,
+            )
+        deadline = time.monotonic() + 60
+        while not (found := re.search(r"Listening at: http://127\.0\.0\.1:(\d+)", log.read_text())):
+            assert self.server.poll() is None and time.monotonic() < deadline, log.read_text()
+            time.sleep(0.02)
+        self.port = int(found[1])
+        return f"http://127.0.0.1:{self.port}/sync/"
+
+    def log(self):
+        return (Path(self.environment["PEER_HOME"]) / "server.log").read_text()
+
+
 @pytest.fixture(scope="session")
 def template(tmp_path_factory):
     """A SQLite database with all tables: to copy it takes less long than to migrate."""
@@ -95,12 +132,13 @@ def new_node(tmp_path_factory):
     """Makes nodes by name and kind, on SQLite also from a template. All are gone at the end."""
     made = []
 
-    def make(name, kind=KIND, template=None):
+    def make(name, kind=KIND, template=None, maker=Node):
         home = tmp_path_factory.mktemp(name)
         if template is not None:
             copy_of(template, home / f"{name}.sqlite3")
-        made.append(Node(name, home, kind))
-        return made[-1]
+        node = maker(name, home, kind)
+        made.append(node)
+        return node
 
     yield make
     for node in made:

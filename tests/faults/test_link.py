@@ -29,6 +29,7 @@ def link(pair):
     books.write(edge, f"UPDATE handleref_sync_peer SET url = 'http://127.0.0.1:{proxy.port}/sync/'")
     yield proxy
     proxy.close()
+    edge.turned(TIMEOUT=None)
     books.write(edge, f"UPDATE handleref_sync_peer SET url = '{url}'")
 
 
@@ -65,6 +66,7 @@ def test_a_link_that_breaks(pair, link, rng, kind):
             # Before anything is said, in the head, or in the middle of a page.
             after = int(2 ** rng.uniform(0, 14)) if LARGE else rng.choice((0, 150, 1500))
             link.fault = Fault(kind, after, towards, rng=random.Random(rng.random()))
+            edge.turned(TIMEOUT=2)
             before, hit = time.monotonic(), link.hit
             report = edge.attempt("hq")
             assert link.hit > hit
@@ -72,6 +74,7 @@ def test_a_link_that_breaks(pair, link, rng, kind):
             assert time.monotonic() - before < 60, (kind, towards, after)
             assert report["error"] or after > 500, (kind, towards, after, "should not have got through")
             errors.add(report["error"].replace(str(link.port), "PORT"))
+        edge.turned(TIMEOUT=5 if LARGE else None)
         if LARGE:  # now only now and then, wherever it may be: with that a sync has to cope by itself
             after = int(2 ** rng.uniform(0, 14))
             link.fault = Fault(kind, after, "client", chance=0.4, rng=random.Random(rng.random()))
@@ -91,6 +94,7 @@ def test_a_link_as_slow_as_2g(pair, link):
     noise(hub)
     noise(edge)
     link.fault = Fault("throttle", rate=5000)
+    edge.turned(TIMEOUT=3)  # for each part of an answer, and not for the whole
     report = edge.attempt("hq")
     assert not report["error"], report
     books.assert_equal(hub, edge)
@@ -98,7 +102,7 @@ def test_a_link_as_slow_as_2g(pair, link):
     assert rate < 40
     figure(
         f"2G, 40 kbit/s: {report['pulled'] + report['pushed']} rows, {report['bytes']} bytes in "
-        f"{report['seconds']:.1f} s ({rate:.0f} kbit/s), in one sync with TIMEOUT at 2 s"
+        f"{report['seconds']:.1f} s ({rate:.0f} kbit/s), in one sync with TIMEOUT at 3 s"
     )
 
 

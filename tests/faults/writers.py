@@ -14,6 +14,10 @@ GIVES_WAY = {"s": (), "p": (), "m": (1213,)}
 anew. InnoDB takes back the transaction that has written the least, so where the applier waits too it is ours."""
 
 
+class Rollback(Exception):
+    """The application thinks better of it."""
+
+
 class Writer(threading.Thread):
     """Runs `work(execute, rng)` as one transaction after the other until it is told to stop."""
 
@@ -23,6 +27,9 @@ class Writer(threading.Thread):
         self.waits: list[float] = []
         """Seconds from BEGIN to the end of COMMIT, without what the application itself did in between."""
         self.gave_way = 0
+        self.wrote: list[str] = []
+        """What the transaction that is open has noted as written by it."""
+        self.committed: list[str] = []
         self.errors: list[BaseException] = []
         self._stop_now = threading.Event()
 
@@ -31,12 +38,15 @@ class Writer(threading.Thread):
         begin = "BEGIN IMMEDIATE" if self.site.kind == "s" else "BEGIN"
         try:
             while not self._stop_now.is_set():
-                self.slept = 0.0
+                self.slept, self.wrote = 0.0, []
                 started = time.monotonic()
                 try:
                     books.run(connection, begin)
                     self.work(lambda sql: books.run(connection, sql), self)
                     books.run(connection, "COMMIT")
+                    self.committed += self.wrote
+                except Rollback:
+                    books.run(connection, "ROLLBACK")
                 except Exception as error:
                     if not error.args or error.args[0] not in GIVES_WAY[self.site.kind]:
                         raise
