@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint docs bench
+.PHONY: demo test lint docs bench faults
 demo: $(STAMP)
 	$(BIN)/python peer/demo.py
 
@@ -16,6 +16,9 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy handleref_sync
 	$(BIN)/lint-imports
+
+faults: $(STAMP)
+	@tests/faults/run $(BIN) $(or $(ROUNDS),24)
 
 docs: $(STAMP)
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html

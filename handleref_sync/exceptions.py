@@ -10,6 +10,7 @@
     ├── RestoreClaimed            a peer says that this database was restored, and its word is not enough
     ├── PlaceChanged              this database is not where it was: moved, or copied
     ├── ParkedFull                too many changes of one peer would have to wait
+    ├── DatabaseFailed            a node's database is locked, has no room, or does not answer
     ├── ProtocolError             what arrived is not what the protocol allows
     │   ├── MalformedBody         garbled, cut short, or of an unknown extension type
     │   ├── TooLarge              over one of the stated limits
@@ -83,6 +84,21 @@ class PlaceChanged(SyncError):
 class ParkedFull(SyncError):
     reason = "parked-full"
     status = 409
+
+
+class DatabaseFailed(SyncError):
+    """`detail` is what the database said: for the operator of this node, and not for a peer."""
+
+    reason = "database"
+    status = 503
+
+    def __init__(self, message: str, *, hint: str = "", detail: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.detail = detail
+
+    def sentence(self) -> str:
+        detail = f" ({self.detail})." if self.detail else "."
+        return f"{self.message.removesuffix('.')}{detail} {self.hint}".strip()
 
 
 class ProtocolError(SyncError):

@@ -7,12 +7,12 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any, Protocol
 
-from django.db import transaction
+from django.db import DatabaseError, InterfaceError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -20,6 +20,7 @@ from handleref_sync.conf import settings
 from handleref_sync.exceptions import NotPermitted, Revoked, SyncError, SyncInProgress
 from handleref_sync.models import Parked, Peer
 from handleref_sync.replication import feed, place
+from handleref_sync.replication.again import again, said
 from handleref_sync.replication.applier import apply_page, retry_parked
 from handleref_sync.replication.hello import Hello, hello, meet, position, scope_of
 from handleref_sync.replication.ledger import Ledger
@@ -94,13 +95,21 @@ def sync(
     """
     report = Report(peer.name)
     started = time.perf_counter()
-    with lease(using, peer, progress) as told:
+    with said(using), lease(using, peer, progress) as told:
         try:
-            _Round(using, peer, transport, report, told).run(pull, push, dry_run)
+            with said(using):
+                _Round(using, peer, transport, report, told).run(pull, push, dry_run)
         except SyncError as error:
             report.error, report.reason = error.sentence(), error.reason
         report.bytes = transport.bytes_sent + transport.bytes_received
         report.seconds = round(time.perf_counter() - started, 3)
+        _note(using, peer, report, dry_run)
+    return report
+
+
+def _note(using: str, peer: Peer, report: Report, dry_run: bool) -> None:
+    """Keep for the operator how it went. Where the database can't, what went wrong before is the better report."""
+    try:
         report.settled = not Parked.objects.using(using).exists()
         now = timezone.now()
         fields: dict[str, Any] = {"last_attempt": now, "last_error": report.error}
@@ -109,7 +118,10 @@ def sync(
         if report.to_pull is not None:
             fields["lag_pull"] = report.to_pull
         Peer.objects.using(using).filter(pk=peer.pk).update(**fields)
-    return report
+    except (DatabaseError, InterfaceError):
+        if not report.error:
+            raise
+        report.settled = False
 
 
 class _Round:
@@ -249,9 +261,12 @@ def lease(using: str, peer: Peer, progress: Progress) -> Iterator[Progress]:
     free = Q(lease="") | Q(lease_until__lt=now)
     if held and _dead(held):
         free |= Q(lease=held)
-    with transaction.atomic(using=using):
-        taken = Peer.objects.using(using).filter(free, pk=peer.pk).update(lease=mine, lease_until=now + LEASE)
-    if not taken:
+
+    def take() -> int:
+        with transaction.atomic(using=using):
+            return Peer.objects.using(using).filter(free, pk=peer.pk).update(lease=mine, lease_until=now + LEASE)
+
+    if not again(using, take):
         raise SyncInProgress(
             f"Another process is syncing with {peer.name} now.", hint="Wait for it, or look for a process that hangs."
         )
@@ -267,7 +282,9 @@ def lease(using: str, peer: Peer, progress: Progress) -> Iterator[Progress]:
     try:
         yield told
     finally:
-        held_by_us.update(lease="", lease_until=None)
+        # Where that fails, the lease ends with this process.
+        with suppress(DatabaseError, InterfaceError):
+            held_by_us.update(lease="", lease_until=None)
 
 
 def _dead(lease: str) -> bool:

@@ -148,6 +148,9 @@ class Vendor(ABC):
     def hurry(self) -> None:  # noqa: B027
         """Wait for locks hardly at all from here on: one was waited for in vain, and the sequence lock is held."""
 
+    def bound_turn(self) -> None:  # noqa: B027
+        """Bound the wait for the sequence lock, should whoever has it hang."""
+
     def read_committed(self) -> None:  # noqa: B027
         """At the very start of a transaction: see what is committed at each statement.
 
@@ -177,8 +180,12 @@ class Vendor(ABC):
         return False
 
     def lost_transaction(self, error: Exception) -> bool:
-        """Whether the database has rolled back the whole transaction on account of `error`."""
+        """Whether the transaction failed because of another one, so that it may go through if it is tried again."""
         return False
+
+    def trouble(self, error: Exception) -> str:
+        """What the database can't do according to `error`, for a person: "is locked", "has no room left" or so."""
+        return "is locked by another program" if self.lost_transaction(error) else "failed"
 
     def hold_rows(self, table: str, pk_column: str, pks: Sequence[Any]) -> None:  # noqa: B027
         """Keep rows that others are to refer to from being deleted until the end of the transaction.

@@ -22,7 +22,7 @@ from handleref_sync.models.fields import binary_collation
 from handleref_sync.registry import Replicated
 
 VARIABLE = "@handleref_sync_applying"
-LOCK_TIMEOUT, DEADLOCK, NOWAIT = 1205, 1213, 3572
+LOCK_TIMEOUT, DEADLOCK, NOWAIT, CHANGED = 1205, 1213, 3572, 1020
 REFUSED = {1054, 1264, 1265, 1292, 1366, 1406, 3140, 4025}
 """A number out of range, a text too long or not of the character set, NaN, what is no JSON, a CHECK that fails."""
 
@@ -230,7 +230,15 @@ class MySQL(Vendor):
         return _number(error) in (LOCK_TIMEOUT, NOWAIT)
 
     def lost_transaction(self, error: Exception) -> bool:
-        return _number(error) == DEADLOCK
+        return _number(error) in (DEADLOCK, LOCK_TIMEOUT, NOWAIT, CHANGED)
+
+    def trouble(self, error: Exception) -> str:
+        number = _number(error)
+        if number in (1021, 1114):
+            return "has no room left"
+        # 0 is what a driver says of a connection that is closed.
+        gone = number in (0, 1040, 1053, 1927) or 2000 <= number < 3000
+        return "does not answer" if gone else super().trouble(error)
 
     def refused(self, error: Exception) -> bool:
         return _number(error) in REFUSED

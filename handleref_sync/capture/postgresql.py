@@ -177,6 +177,9 @@ class PostgreSQL(Vendor):
     def hurry(self) -> None:
         self.execute("SET LOCAL lock_timeout = '5ms'")
 
+    def bound_turn(self) -> None:
+        self.execute("SET LOCAL lock_timeout = '30s'")
+
     def read_committed(self) -> None:
         self.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
 
@@ -246,8 +249,24 @@ class PostgreSQL(Vendor):
         self.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
     def dangling(self, error: Exception) -> bool:
-        return getattr(error.__cause__, "sqlstate", None) == "23503"
+        return _state(error) == "23503"
 
     def waited_too_long(self, error: Exception) -> bool:
         # lock_not_available, deadlock_detected, serialization_failure
-        return getattr(error.__cause__, "sqlstate", None) in ("55P03", "40P01", "40001")
+        return _state(error) in ("55P03", "40P01", "40001")
+
+    def lost_transaction(self, error: Exception) -> bool:
+        return self.waited_too_long(error)
+
+    def trouble(self, error: Exception) -> str:
+        state = _state(error)
+        if state == "53100":
+            return "has no room left"
+        # No state: the connection broke, or there was none. 08, 57P: the server says so itself.
+        gone = not state or state.startswith(("08", "57P", "53300", "55000"))
+        return "does not answer" if gone else super().trouble(error)
+
+
+def _state(error: Exception) -> str:
+    """SQLSTATE; empty where the server has said nothing."""
+    return getattr(error.__cause__, "sqlstate", None) or ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -127,6 +128,17 @@ class SQLite(Vendor):
             sql = f"({sql} OR {column} IN ({', '.join(['%s'] * len(others))}))"
         return sql, [plain, *others]
 
+    def lost_transaction(self, error: Exception) -> bool:
+        return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+    def trouble(self, error: Exception) -> str:
+        words = {
+            sqlite3.SQLITE_FULL: "has no room left",
+            sqlite3.SQLITE_READONLY: "can't be written",
+            sqlite3.SQLITE_CANTOPEN: "can't be opened",
+        }
+        return words.get(_code(error)) or super().trouble(error)
+
     def deletes_alone(self, table: str) -> bool:
         return not self.rows(
             "SELECT 1 FROM sqlite_master m, pragma_foreign_key_list(m.name) f WHERE m.type = 'table' "
@@ -141,3 +153,8 @@ def _machine() -> str:
             return file.read().strip() or socket.gethostname()
     except (OSError, UnicodeDecodeError):
         return socket.gethostname()
+
+
+def _code(error: Exception) -> int:
+    """SQLite's primary result code; 0 where the error is none of its."""
+    return getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from handleref_sync.conf import settings
 from handleref_sync.exceptions import SyncError
+from handleref_sync.replication.again import said
 
 
 class SyncCommand(BaseCommand):
@@ -26,7 +27,9 @@ class SyncCommand(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            self.run(options.pop("database") or settings.database, options)
+            using = options.pop("database") or settings.database
+            with said(using):
+                self.run(using, options)
         except SyncError as error:
             raise CommandError(error.sentence()) from error
 

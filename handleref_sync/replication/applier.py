@@ -8,19 +8,17 @@ does not commit, nothing of this happened.
 from __future__ import annotations
 
 import logging
-import random
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from django.db import DatabaseError, IntegrityError, OperationalError, connections, transaction
+from django.db import DatabaseError, IntegrityError, OperationalError, transaction
 
-from handleref_sync.capture.base import vendor_for
 from handleref_sync.conf import settings
 from handleref_sync.core.change import Change, Record, Version
 from handleref_sync.core.version_vector import Dot, VersionVector
 from handleref_sync.exceptions import DotReused, NotPermitted, ParkedFull, SyncError
 from handleref_sync.models import Parked, Peer
 from handleref_sync.replication import conflicts, parking
+from handleref_sync.replication.again import again
 from handleref_sync.replication.collisions import Collider
 from handleref_sync.replication.feed import change_of, version_of
 from handleref_sync.replication.ledger import Ledger, StampRow, locked
@@ -36,8 +34,6 @@ from handleref_sync.replication.writing import Writer
 from handleref_sync.signals import changes_applied, files_named
 
 Reason = Parked.Reason
-RETRIES = 4
-"""How often a page is applied again that was the victim of a deadlock."""
 logger = logging.getLogger("handleref_sync.replication")
 
 
@@ -48,25 +44,12 @@ def apply_page(using: str, peer: Peer, page: Page, *, whole: bool, scope: str) -
     where too much would wait; in each case nothing is applied.
     """
     try:
-        return _again(using, lambda: _apply_page(using, peer, page, whole, scope))
+        return again(using, lambda: _apply_page(using, peer, page, whole, scope))
     except IntegrityError as error:  # found at COMMIT only: SQLite checks foreign keys there
         raise SyncError(
             f"A page of {peer.name} can't be committed: {str(error).strip()}.",
             hint="A constraint that Django knows nothing of is in the way; nothing of the page was applied.",
         ) from error
-
-
-def _again(using: str, apply: Callable[[], Outcome]) -> Outcome:
-    """Apply, and again where a deadlock has cost the whole transaction: a bounded number of times, with jitter."""
-    vendor = vendor_for(connections[using])
-    for attempt in range(RETRIES):
-        try:
-            return apply()
-        except OperationalError as error:
-            if not vendor.lost_transaction(error):
-                raise
-            time.sleep(random.uniform(0, 0.1 * 2**attempt))
-    return apply()
 
 
 def _apply_page(using: str, peer: Peer, page: Page, whole: bool, scope: str) -> Outcome:
@@ -99,10 +82,14 @@ def retry_parked(using: str, node: str, *, settle: bool = False) -> Outcome:
 
     `settle`: all that the peers have is here, so that it can be decided what becomes of what contradicts it.
     """
-    outcome = Outcome()
     take_effect(using)
     if not Parked.objects.using(using).exists():
-        return outcome
+        return Outcome()
+    return again(using, lambda: _retry_parked(using, node, settle))
+
+
+def _retry_parked(using: str, node: str, settle: bool) -> Outcome:
+    outcome = Outcome()
     with locked(using) as ledger:
         ledger.vendor.bound_waits()
         applier = Applier(ledger, node)

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from django.db import connections, transaction
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 
 from handleref_sync import wire
 from handleref_sync.capture.base import vendor_for
@@ -22,6 +22,7 @@ from handleref_sync.core.change import NOTHING, Change, Mark, Record, Version
 from handleref_sync.core.version_vector import Dot, VersionVector
 from handleref_sync.models import Capture, Conflict, Parked, Peer, ReplicatedModel, Stamp
 from handleref_sync.replication import place
+from handleref_sync.replication.again import again
 from handleref_sync.replication.carried import change_of_row
 from handleref_sync.replication.ledger import Ledger, StampRow, locked, now_ms
 from handleref_sync.replication.page import START, Cursor, Page
@@ -34,7 +35,7 @@ SCAN_PAGES = 20
 """How many pages' worth of stamps one request looks through before it answers with what it has."""
 
 
-REMEMBERED = 4
+REMEMBERED = 8
 """How many cursors that were given to a reader are remembered: where it stands, and what may be on its way."""
 
 
@@ -92,8 +93,7 @@ def read_page(using: str, reader: Peer, cursor: Cursor, known: VersionVector, sc
     _note_unreadable(using, unreadable)
     given: Cursor = cursor
     if scan.position != after or not _remembered(reader, cursor, scope):
-        given = (scan.position, secrets.token_urlsafe(9))
-        give(using, reader, cursor, given, scope)
+        given = again(using, lambda: give(using, reader, cursor, scan.position, scope))
     return Page(changes, given, scan.head, whole, vector, behind)
 
 
@@ -128,20 +128,30 @@ def _remembered(reader: Peer, cursor: Cursor, scope: Scope) -> bool:
     return scope.name() == reader.given_scope and list(cursor) in reader.given
 
 
-def give(using: str, reader: Peer, standing: Cursor, cursor: Cursor, scope: Scope) -> None:
-    """Remember `cursor` as given to `reader`, who stands at `standing`.
+def give(using: str, reader: Peer, standing: Cursor, position: int, scope: Scope) -> Cursor:
+    """The cursor of `position` for `reader`, who stands at `standing`; it is remembered as given.
 
     More than the last one: an answer may be lost on its way, or never applied, and the reader then asks again from
-    where it stands. Without its place there it would get everything anew.
+    where it stands. Without its place there it would get everything anew. So the places that it named last are kept
+    before those that it never came back to, and who asks again for the same page gets the same cursor.
     """
-    if _remembered(reader, standing, scope):
-        others = [pair for pair in reader.given if pair != list(standing)]
-        reader.given = [list(standing), *others[2 - REMEMBERED :], list(cursor)]
-    else:  # never to be trusted, not even now that it has been named
-        reader.given = [list(cursor)]
-    reader.given_scope = scope.name()
     with transaction.atomic(using=using):
+        # A request of a process that was killed may still be answered beside that of the next one. A write first, so
+        # that it waits for that one's commit, and reads what it has remembered.
+        rows = Peer.objects.using(using).filter(pk=reader.pk)
+        rows.update(given_scope=F("given_scope"))
+        reader.given, reader.given_scope = rows.values_list("given", "given_scope").get()
+        cursor: Cursor = (position, secrets.token_urlsafe(9))
+        if _remembered(reader, standing, scope):
+            cursor = next(((n, token) for n, token in reversed(reader.given) if n == position), cursor)
+            named = (list(standing), list(cursor))
+            others = [pair for pair in reader.given if pair not in named]
+            reader.given = [*others[len(named) - REMEMBERED :], *named]
+        else:  # never to be trusted, not even now that it has been named
+            reader.given = [list(cursor)]
+        reader.given_scope = scope.name()
         reader.save(using=using, update_fields=["given", "given_scope"])
+    return cursor
 
 
 def lag(using: str, after: int, known: VersionVector, scope: Scope, limit: int = 100_000) -> int:

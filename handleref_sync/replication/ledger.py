@@ -217,6 +217,7 @@ def locked(using: str) -> Iterator[Ledger]:
     with transaction.atomic(using=using):
         if outermost:
             vendor.read_committed()
+            vendor.bound_turn()
         vendor.sequence_lock()
         yield Ledger(using)
 

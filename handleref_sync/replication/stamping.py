@@ -21,6 +21,7 @@ from handleref_sync.core import hlc
 from handleref_sync.core.version_vector import Dot
 from handleref_sync.models import Capture
 from handleref_sync.registry import Column, Replicated
+from handleref_sync.replication.again import again
 from handleref_sync.replication.carried import of_write
 from handleref_sync.replication.ledger import Ledger, StampRow, locked, now_ms
 from handleref_sync.replication.values import encoder, key_text
@@ -62,13 +63,18 @@ def stamp(using: str, told: Callable[[int], None] = lambda done: None) -> int:
     # A model that is not named at present keeps its notes: it may be named again.
     numbers = [model.id for model in registry.replicated(using).values()]
     while Capture.objects.using(using).filter(model__in=numbers).exists():
-        with locked(using) as ledger:
-            captures = ledger.vendor.take_captures(CHUNK, numbers)
-            total += fold(ledger, captures)
+        taken, changed = again(using, lambda: _stamp(using, numbers))
+        total += changed
         told(total)
-        if len(captures) < CHUNK:
+        if taken < CHUNK:
             break
     return total
+
+
+def _stamp(using: str, numbers: list[int]) -> tuple[int, int]:
+    with locked(using) as ledger:
+        captures = ledger.vendor.take_captures(CHUNK, numbers)
+        return len(captures), fold(ledger, captures)
 
 
 def stamp_rows(ledger: Ledger, model: Replicated, pks: list[str]) -> int:

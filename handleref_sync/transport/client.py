@@ -6,6 +6,7 @@ then the digest, and only then is it decompressed and parsed.
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -19,7 +20,7 @@ import urllib3.exceptions
 
 from handleref_sync import wire
 from handleref_sync.conf import settings
-from handleref_sync.exceptions import BadSignature, PeerRefused, PeerUnreachable, SyncError, TooLarge
+from handleref_sync.exceptions import BadSignature, DatabaseFailed, PeerRefused, PeerUnreachable, SyncError, TooLarge
 from handleref_sync.models import Peer
 from handleref_sync.transport import auth
 
@@ -32,11 +33,32 @@ BACKOFF, LONGEST = 0.5, 30.0
 """Seconds before the first retry, doubled each time, and the most that they become; half of it is chance."""
 TRANSIENT = frozenset({502, 503, 504})
 BEFORE_PROOF = frozenset(
-    ("unknown-peer", "bad-signature", "same-node", "protocol", "malformed", "too-large", "not-installed", "internal")
+    (
+        "unknown-peer",
+        "bad-signature",
+        "same-node",
+        "protocol",
+        "malformed",
+        "too-large",
+        "not-installed",
+        "internal",
+        "database",
+    )
 )
 """Reasons that a server gives before it knows whom it talks to; no other one is believed without a signature."""
 
 T = TypeVar("T")
+_own = threading.local()
+
+
+class _NoTraceback(logging.Filter):
+    """Drops what urllib3 logs, traceback and all, of garbled headers in answers to us: our own error says it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (getattr(_own, "calling", False) and record.exc_info)
+
+
+logging.getLogger("urllib3.connection").addFilter(_NoTraceback())
 
 
 class Transient(Exception):
@@ -112,6 +134,7 @@ class Caller:
             url = str(requests.Request("POST", f"{self.url}/v1/{action}/").prepare().url)
             request = auth.Request("POST", url, headers)
             sign(request)
+            _own.calling = True
             response = self._session.post(
                 url,
                 data=body,
@@ -126,6 +149,8 @@ class Caller:
             if isinstance(error, ValueError):  # what `requests` raises for a URL that is none
                 raise self.unreachable("that is not a URL") from error
             raise Transient(self.unreachable(_why(error))) from error
+        finally:
+            _own.calling = False
         self.bytes_sent += len(body)
         try:
             self._check_kind(response)
@@ -236,7 +261,8 @@ class HttpTransport:
         body = answer.read(settings.max_body)
         auth.verify_body(head, result, body)
         if head.status_code != 200:
-            raise refused(name, head, body, signed=True)
+            error = refused(name, head, body, signed=True)
+            raise Transient(error) if error.reason == DatabaseFailed.reason else error
         self._encoding = wire.choose(head.headers.get("Accept-Encoding", ""))
         return opened(head, body, settings.max_plain)
 

@@ -16,6 +16,7 @@ from django.views.decorators.csrf import csrf_exempt
 from handleref_sync import wire
 from handleref_sync.conf import settings
 from handleref_sync.exceptions import MalformedBody, ProtocolError, Revoked, SyncError, TooLarge
+from handleref_sync.replication.again import said
 from handleref_sync.replication.responder import Responder
 from handleref_sync.transport import auth, pairing
 from handleref_sync.transport.client import opened
@@ -117,7 +118,8 @@ def _answer(request: HttpRequest, handle: Handler) -> HttpResponse:
     head = auth.Request("POST", f"http://node{request.get_full_path()}", dict(request.headers))
     incoming = Incoming(request, head)
     try:
-        status, plain = 200, wire.pack(handle(incoming))
+        with said(settings.database):
+            status, plain = 200, wire.pack(handle(incoming))
     except SyncError as error:
         status, plain = error.status, _error(error.reason, error.message, error.hint)
         logger.log(logging.ERROR if status == 500 else logging.WARNING, "%s: %s", request.path, error.sentence())

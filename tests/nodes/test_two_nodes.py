@@ -1,11 +1,14 @@
 """Two nodes: what one writes, the other has."""
 
+from contextlib import suppress
+
 import pytest
 from django.contrib.auth.models import User
 from django.db import connections
 
 from handleref_sync.exceptions import PeerUnreachable
 from handleref_sync.models import Conflict, Node, Peer
+from handleref_sync.replication.applier import apply_page
 from handleref_sync.replication.conflicts import restore
 from handleref_sync.replication.stamping import stamp
 from tests.nodes.network import ALIASES, Network, parked, sequence, tick
@@ -195,6 +198,36 @@ def test_an_answer_that_is_lost_costs_no_more_than_itself(net, settings, lost):
         0
     ]
     assert net.sync("b", "a", transport=transport).pulled == len(sent) == 11 - done
+    assert net.rows("a") == net.rows("b")
+
+
+def test_a_reader_that_dies_again_and_again_goes_on_from_its_place(net, settings, monkeypatch):
+    settings.HANDLEREF_SYNC = {**settings.HANDLEREF_SYNC, "PAGE_ROWS": 3}
+    for n in range(20):
+        Country.objects.using(A).create(code=str(n), name=str(n))
+    pages = [2, 0, 0, 0, 0, 1, 0, 0, 0, 99]  # that are applied before it dies
+    for number, applied in enumerate(pages):
+        Country.objects.using(A).create(code=f"x{number}", name="another one, so that pages end elsewhere")
+        transport, sent, left = net.transport("b", "a"), [], iter(range(applied))
+        inner = transport.call
+
+        def begin(action, message, inner=inner, sent=sent):  # as over HTTP: the next one comes before this is applied
+            answer = inner(action, message)
+            sent.append(answer)
+            return lambda: answer
+
+        def apply(*args, left=left, **options):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            return apply_page(*args, **options)
+
+        transport.begin = begin
+        monkeypatch.setattr("handleref_sync.session.apply_page", apply)
+        stood = net.peer("b", "a").pull_sequence
+        with suppress(KeyboardInterrupt):
+            net.sync("b", "a", transport=transport)
+        assert sent[0]["cursor"][0] > stood and len(sent[0]["rows"]) <= 3
+        assert [row for row in sent[0]["rows"] if row[3] <= stood] == [], "what was applied is not sent again"
     assert net.rows("a") == net.rows("b")
 
 
