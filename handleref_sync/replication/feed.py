@@ -248,7 +248,9 @@ def _in_scope(change: Change, scope: Scope) -> bool:
     """An entry of the conflict log goes where the record may go that it speaks of."""
     if change.record.model != Conflict._meta.label_lower or change.values is None:
         return True
-    return change.values[change.fields.index("model")] in scope.models
+    # One that does not say of what it speaks, a peer's own make, is parked here and goes nowhere.
+    spoken_of = dict(zip(change.fields, change.values, strict=True)).get("model")
+    return isinstance(spoken_of, str) and spoken_of in scope.models
 
 
 def _beyond(ledger: Ledger, scope: Scope) -> bool:
