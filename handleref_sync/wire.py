@@ -146,8 +146,7 @@ def decompress(data: bytes, encoding: str, limit: int) -> bytes:
     """The inverse of `compress`, which stops at `limit` bytes: a small body must not become a large memory."""
     try:
         if encoding == "gzip":
-            stream = zlib.decompressobj(31)
-            plain = stream.decompress(data, limit + 1)
+            return _gzip(data, limit)
         elif encoding == "zstd" and zstd is not None:
             stream = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: 23})
             plain = stream.decompress(data, limit + 1)
@@ -165,6 +164,25 @@ def decompress(data: bytes, encoding: str, limit: int) -> bytes:
     if not stream.eof or stream.unused_data:
         raise _malformed("is cut short or has something behind its end")
     return plain  # type: ignore[no-any-return,unused-ignore]
+
+
+STEP = 16 * 1024 * 1024
+
+
+def _gzip(data: bytes, limit: int) -> bytes:
+    # In steps, so that a bomb is refused before what it came to is copied into one piece.
+    stream = zlib.decompressobj(31)
+    parts, size = [stream.decompress(data, min(STEP, limit + 1))], 0
+    while True:
+        size += len(parts[-1])
+        if size > limit:
+            raise _too_large(limit)
+        if stream.eof or not (parts[-1] or stream.unconsumed_tail):
+            break
+        parts.append(stream.decompress(stream.unconsumed_tail, min(STEP, limit + 1)))
+    if not stream.eof or stream.unused_data:
+        raise _malformed("is cut short or has something behind its end")
+    return b"".join(parts)
 
 
 def _zstandard(data: bytes, stream: Any, limit: int) -> bytes:
