@@ -77,16 +77,16 @@ def content_of(conflict: Conflict) -> tuple[list[str], list[Any]] | None:
 
 def refuse_other(change: Change) -> None:
     """Raises Unfit where a peer brings an entry that nobody's log can have made."""
-    content = dict(zip(change.fields, change.values or (), strict=False))
-    if change.deleted or not {"model", "key", "node", "counter", "timestamp"} <= content.keys():
-        return  # nothing to check, or not writable anyway
+    if change.deleted:
+        return
+    content = dict(zip(change.fields, change.values or (), strict=True))
     try:
         about = Record(shape.label(content["model"]), str(content["key"]))
         dot = Dot(shape.node(content["node"]), shape.counter(content["counter"]))
         shape.keys((content["key"],))
         if shape.counter(content["timestamp"]) > hlc.MAX_TIMESTAMP:
             raise ValueError("a timestamp out of range")
-    except (TypeError, ValueError, SyncError) as error:
+    except (KeyError, TypeError, ValueError, SyncError) as error:
         raise Unfit(f"the entry speaks of no version ({error})") from error
     aspect = content.get("aspect") or ""
     if not isinstance(aspect, str) or change.record.key != entry_id(about, dot, aspect):

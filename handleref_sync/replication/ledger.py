@@ -97,15 +97,13 @@ class Ledger:
             self._learn(Node.objects.using(self.using).get_or_create(name=name)[0])
         return self._numbers[name]
 
-    def _meet(self, names: Iterable[str]) -> None:
-        """Number many new nodes at once: a page may name thousands, and this is under the sequence lock."""
-        rows = Node.objects.using(self.using)
-        new = list(names)
-        if len(new) < 10:
-            return  # one by one, as they are asked for
-        rows.bulk_create([Node(name=name) for name in new], batch_size=1000, ignore_conflicts=True)
-        for start in range(0, len(new), 500):
-            for node in rows.filter(name__in=new[start : start + 500]):
+    def _meet(self, new: Mapping[str, int]) -> None:
+        """Number new nodes, all at once: a page may name thousands, and this is under the sequence lock."""
+        rows, names = Node.objects.using(self.using), list(new)
+        made = [Node(name=name, seen=counter) for name, counter in new.items()]
+        rows.bulk_create(made, batch_size=1000, ignore_conflicts=True)
+        for start in range(0, len(names), 500):
+            for node in rows.filter(name__in=names[start : start + 500]):
                 self._learn(node)
 
     def node_name(self, number: int) -> str:
@@ -164,7 +162,7 @@ class Ledger:
 
     def saw(self, clocks: Mapping[str, int]) -> None:
         """Raise the high-water marks to what was met in dots and clocks."""
-        self._meet(name for name in clocks if name not in self._numbers)
+        self._meet({name: counter for name, counter in clocks.items() if name not in self._numbers})
         for name, counter in clocks.items():
             number = self.node_number(name)
             if counter > self._seen[number]:

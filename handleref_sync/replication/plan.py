@@ -130,6 +130,8 @@ class Planner:
             here = None if row is None else dict(zip(content.fields, row, strict=True))
             try:
                 plan = self._decide(content, change, stamp, local, here)
+                if plan.decision.write and plan.values is not None:
+                    content.refuse_references(plan.fields, plan.values)
             except Unfit as error:
                 self.held.append(Held(change, Reason.INVALID, str(error)))
                 continue
