@@ -4,6 +4,7 @@ import uuid
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from functools import cache
 
 from django.contrib.admin import site
 from django.db import connections, transaction
@@ -19,7 +20,9 @@ from handleref_sync.replication.hello import hello
 from handleref_sync.replication.ledger import Ledger
 from handleref_sync.replication.page import to_message
 from handleref_sync.replication.responder import Responder
+from handleref_sync.transport import auth
 from tests.fieldapp.models import Everything, Point
+from tests.nodes.network import Network
 from tests.refapp.models import Desk, Owner, Seat
 from tests.testapp.models import Airport, Country, Item, Tag
 
@@ -65,6 +68,21 @@ def differ():
         Tag.objects.using(using).filter(name="of a").update(name=f"conflicting in {using}")
 
 
+def meet():
+    """Two paired nodes with rows of both, and some that both have changed apart; what b would say then."""
+    network = Network("ab")
+    for here, there in ((A, B), (B, A)):
+        me = auth.identity(here)
+        Peer.objects.using(there).filter(name=me.name).update(public_key=me.public_key)
+    write(A, "of a")
+    network.ok("b", "a")
+    differ()
+    network.ok("b", "a")
+    write(B, "of b")
+    differ()
+    return messages()
+
+
 def messages():
     """What b would send now, by action."""
     peer = Peer.objects.using(B).get(name="a")
@@ -83,11 +101,16 @@ def messages():
     }
 
 
+@cache
+def tables(using):
+    return sorted(set(connections[using].introspection.django_table_names(only_existing=True)) - APART)
+
+
 def state(using=A):
     """All rows of the application and the ledger. A new incarnation is no write: it costs nothing but a name."""
     connection, found = connections[using], {}
     with connection.cursor() as cursor:
-        for table in sorted(set(connection.introspection.django_table_names(only_existing=True)) - APART):
+        for table in tables(using):
             cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")
             found[table] = cursor.fetchall()
     local = LocalNode.objects.using(using).get()

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from handleref_sync.exceptions import SyncError
 from tests.fuzz import nodes
-from tests.fuzz.mutation import mutate
+from tests.fuzz.mutation import misfill, mutate
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=[nodes.A, nodes.B])
 
@@ -17,8 +17,17 @@ def test_what_is_not_spoilt_is_answered(ready):
     assert nodes.attempt("push", ready["push"])["applied"] > 5
 
 
+bounded = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+
+
 @pytest.mark.parametrize("action", nodes.ACTIONS)
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@bounded
 @given(random=st.randoms(use_true_random=False), times=st.integers(1, 4))
 def test_a_spoilt_message_is_refused_or_answered(ready, action, random, times):
     nodes.attempt(action, mutate(random, ready[action], times))
+
+
+@bounded
+@given(random=st.randoms(use_true_random=False), times=st.integers(1, 5))
+def test_a_page_whose_content_no_table_takes(ready, random, times):
+    nodes.attempt("push", misfill(random, ready["push"], times))
