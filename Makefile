@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint docs bench faults
+.PHONY: demo test lint docs bench faults fuzz
 demo: $(STAMP)
 	$(BIN)/python peer/demo.py
 
@@ -25,6 +25,12 @@ docs: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.benchmarks $(BENCH)
+
+# FUZZ_SECONDS for each of the two; what breaks something is kept in tests/fuzz/regressions/.
+fuzz: $(STAMP)
+	$(BIN)/python -m pip install --quiet --group fuzz
+	$(BIN)/python -m tests.fuzz.harness wire
+	$(BIN)/python -m tests.fuzz.harness responder
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

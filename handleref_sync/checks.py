@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.apps import apps
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
@@ -15,7 +17,7 @@ from handleref_sync.capture import install
 from handleref_sync.capture.base import vendor_for
 from handleref_sync.conf import settings
 from handleref_sync.exceptions import ConfigurationError, SyncError
-from handleref_sync.models import LocalNode
+from handleref_sync.models import LocalNode, Peer
 from handleref_sync.signals import files_named
 
 APP = "handleref_sync"
@@ -216,6 +218,49 @@ def check_history(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+@register(APP, deploy=True)
+def check_url(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """W013: whether others reach this node by plain HTTP."""
+    try:
+        return _plain(f"HANDLEREF_SYNC['URL'] is {settings.url}", settings.url)
+    except ConfigurationError:
+        return []  # E001 says it
+
+
+@register(Tags.database, deploy=True)
+def check_peers(app_configs: Any = None, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """W013: which peers this node reaches by plain HTTP."""
+    try:
+        using = settings.database
+        if using not in (databases or ()) or using not in connections.databases:
+            return []
+        peers = list(Peer.objects.using(using).order_by("name").values_list("name", "url"))
+    except (SyncError, DatabaseError):
+        return []  # E001 says it, or `migrate` has not run yet
+    return [message for name, url in peers for message in _plain(f"The URL of the peer {name} is {url}", url)]
+
+
+def _plain(what: str, url: str) -> list[CheckMessage]:
+    if not url.lower().startswith("http://") or _local(url):
+        return []
+    return [
+        Warning(
+            f"{what}: nobody can change what travels there, for it is signed, but everybody in between can read it.",
+            hint="Use https://, or silence this where a tunnel such as a VPN hides what travels.",
+            id=f"{APP}.W013",
+        )
+    ]
+
+
+def _local(url: str) -> bool:
+    """Whether what is sent to this URL stays on this machine."""
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or host.endswith(".localhost") or ip_address(host).is_loopback
+    except ValueError:  # a name, or no URL at all
+        return False
 
 
 @register(Tags.database)

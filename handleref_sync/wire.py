@@ -11,7 +11,7 @@ import re
 import struct
 import uuid
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -33,6 +33,9 @@ MAX_DEPTH = 32
 """Lists and maps inside each other."""
 MAX_ITEMS = 1_000_000
 """Elements of one list, or entries of one map."""
+
+MAX_VALUES = 4_000_000
+"""Elements of all lists and maps of a message together. An empty list is one byte here, and 64 in memory."""
 
 DECIMAL, MOMENT, NAIVE, DATE, TIME, DURATION, UUID, INTEGER = range(1, 9)
 
@@ -72,21 +75,40 @@ def travels(value: Any) -> bool:
 
 def unpack(data: bytes) -> Any:
     """The inverse of `pack`. Raises MalformedBody for whatever `pack` cannot have made."""
+    count = _counting()
     try:
         value = msgpack.unpackb(
             data,
             ext_hook=_arriving,
+            list_hook=count,
+            object_hook=count,
             unicode_errors="surrogatepass",
             strict_map_key=True,
             max_array_len=min(len(data), MAX_ITEMS),
             max_map_len=min(len(data), MAX_ITEMS),
         )
-    except MalformedBody:
+    except (MalformedBody, TooLarge):
         raise
+    except MemoryError as error:  # lists in each other, each with a header that promises a million elements
+        raise _too_many() from error
     except (ValueError, TypeError, ArithmeticError, msgpack.UnpackException) as error:
         raise _malformed(f"is garbled or cut short ({error or type(error).__name__})") from error
     _check_shape(value)
     return value
+
+
+def _counting() -> Callable[[Any], Any]:
+    """What msgpack calls with each list and map of one message, while they are made."""
+    left = MAX_VALUES
+
+    def count(made: Any) -> Any:
+        nonlocal left
+        left -= len(made) + 1
+        if left < 0:
+            raise _too_many()
+        return made
+
+    return count
 
 
 def unpack_message(data: bytes) -> dict[str, Any]:
@@ -124,8 +146,7 @@ def decompress(data: bytes, encoding: str, limit: int) -> bytes:
     """The inverse of `compress`, which stops at `limit` bytes: a small body must not become a large memory."""
     try:
         if encoding == "gzip":
-            stream = zlib.decompressobj(31)
-            plain = stream.decompress(data, limit + 1)
+            return _gzip(data, limit)
         elif encoding == "zstd" and zstd is not None:
             stream = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: 23})
             plain = stream.decompress(data, limit + 1)
@@ -143,6 +164,25 @@ def decompress(data: bytes, encoding: str, limit: int) -> bytes:
     if not stream.eof or stream.unused_data:
         raise _malformed("is cut short or has something behind its end")
     return plain  # type: ignore[no-any-return,unused-ignore]
+
+
+STEP = 16 * 1024 * 1024
+
+
+def _gzip(data: bytes, limit: int) -> bytes:
+    # In steps, so that a bomb is refused before what it came to is copied into one piece.
+    stream = zlib.decompressobj(31)
+    parts, size = [stream.decompress(data, min(STEP, limit + 1))], 0
+    while True:
+        size += len(parts[-1])
+        if size > limit:
+            raise _too_large(limit)
+        if stream.eof or not (parts[-1] or stream.unconsumed_tail):
+            break
+        parts.append(stream.decompress(stream.unconsumed_tail, min(STEP, limit + 1)))
+    if not stream.eof or stream.unused_data:
+        raise _malformed("is cut short or has something behind its end")
+    return b"".join(parts)
 
 
 def _zstandard(data: bytes, stream: Any, limit: int) -> bytes:
@@ -167,6 +207,10 @@ def _malformed(what: str) -> MalformedBody:
         f"The body {what}.",
         hint="Try again; if it stays, look at what stands between the two nodes, such as a proxy.",
     )
+
+
+def _too_many() -> TooLarge:
+    return TooLarge(f"The body has more than {MAX_VALUES} values.", hint="Lower PAGE_ROWS on the side that sends.")
 
 
 def _too_large(limit: int) -> TooLarge:
@@ -277,10 +321,14 @@ def _arriving(code: int, data: bytes) -> Any:
                 raise ValueError("not a time of day")
             return (_NAIVE_EPOCH + timedelta(microseconds=microseconds)).time()
         if code == DURATION:
-            return timedelta(microseconds=int.from_bytes(data[:16], "big", signed=True))
+            if len(data) > 16:
+                raise ValueError("too long")
+            return timedelta(microseconds=int.from_bytes(data, "big", signed=True))
         if code == UUID:
             return uuid.UUID(bytes=data)
         if code == INTEGER:
+            if len(data) > _MAX_DIGITS // 2:
+                raise ValueError("too long")
             return int.from_bytes(data, "big", signed=True)
     except (ValueError, ArithmeticError, struct.error) as error:
         raise _malformed(f"has a bad value of extension type {code} ({error})") from error

@@ -7,18 +7,20 @@ and in whatever order, writes the same entry, so entries never conflict; their t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import IntegrityError
+from django.db import DataError, IntegrityError
 
 from handleref_sync import versioning, wire
 from handleref_sync.core import hlc
-from handleref_sync.core.change import Record
+from handleref_sync.core.change import Change, Record
 from handleref_sync.core.join import Lost
 from handleref_sync.core.version_vector import Dot
-from handleref_sync.exceptions import ConfigurationError
+from handleref_sync.exceptions import ConfigurationError, MalformedBody, SyncError, TooLarge
 from handleref_sync.models import Capture, Conflict, Stamp
+from handleref_sync.replication import shape
 from handleref_sync.replication.content import Content, Parents
 from handleref_sync.replication.ledger import Ledger, locked
 from handleref_sync.replication.stamping import pk_text
@@ -50,6 +52,47 @@ def entry(lost: Lost) -> Conflict:
         timestamp=loser.version.timestamp,
         data=data,
     )
+
+
+def content_of(conflict: Conflict) -> tuple[list[str], list[Any]] | None:
+    """The fields of what lost and their values in wire form; None for a deletion.
+
+    Raises Unfit where a peer has made an entry that is none.
+    """
+    if conflict.data is None:
+        return None
+    try:
+        data = wire.unpack_message(memoryview(conflict.data).tobytes())
+    except TypeError as error:
+        raise Unfit("its content is not bytes") from error
+    except (MalformedBody, TooLarge) as error:
+        raise Unfit(f"its content cannot be read: {error.message}") from error
+    fields, values = data.get("fields"), data.get("values")
+    if not isinstance(fields, list) or not isinstance(values, list) or len(fields) != len(values):
+        raise Unfit("its content is not that of a version")
+    if not all(isinstance(name, str) for name in fields):
+        raise Unfit("its content has a field without a name")
+    return fields, values
+
+
+def refuse_other(change: Change) -> None:
+    """Raises Unfit where a peer brings an entry that nobody's log can have made."""
+    if change.deleted:
+        return
+    content = dict(zip(change.fields, change.values or (), strict=True))
+    try:
+        about = Record(shape.label(content["model"]), str(content["key"]))
+        dot = Dot(shape.node(content["node"]), shape.counter(content["counter"]))
+        shape.keys((content["key"],))
+        if shape.counter(content["timestamp"]) > hlc.MAX_TIMESTAMP:
+            raise ValueError("a timestamp out of range")
+    except (KeyError, TypeError, ValueError, SyncError) as error:
+        raise Unfit(f"the entry speaks of no version ({error})") from error
+    aspect = content.get("aspect") or ""
+    if not isinstance(aspect, str) or change.record.key != entry_id(about, dot, aspect):
+        raise Unfit("the entry has another ID than the version that it speaks of")
+    if content.get("data") is not None:
+        content_of(Conflict(data=content["data"]))
 
 
 def log(ledger: Ledger, losers: Sequence[Lost]) -> list[str]:
@@ -109,7 +152,7 @@ def restore(using: str, conflict_id: str) -> Conflict:
         raise ConfigurationError(
             f"The loser can't be written back: {error}.", hint="Restore what it refers to first."
         ) from error
-    except IntegrityError as error:
+    except (IntegrityError, DataError, OverflowError, ValueError) as error:
         raise ConfigurationError(
             f"The loser can't be written back: {str(error).strip()}.",
             hint="Change the record that has its value now, or restore what it refers to.",
@@ -146,12 +189,12 @@ def _write_back(ledger: Ledger, content: Content, record: Record, conflict: Conf
     model, vendor = content.model, ledger.vendor
     stamp = find(ledger, content, record.key)
     text = _pk_of_row(ledger, content, record, stamp)
-    if conflict.data is None:
+    saved = content_of(conflict)
+    if saved is None:
         if text is not None:
             model.model._base_manager.using(ledger.using).filter(pk=text).delete()
         return
-    data = wire.unpack_message(bytes(conflict.data))
-    fields, values = [model.aliases.get(name, name) for name in data["fields"]], data["values"]
+    fields, values = [model.aliases.get(name, name) for name in saved[0]], saved[1]
     parents = located(ledger, content, fields, values)
     prepared = content.prepare(fields, values, parents)
     columns = [content.columns[name].column for name in fields]
@@ -243,14 +286,14 @@ def describe(using: str, *, everything: bool = False) -> list[dict[str, Any]]:
 
 
 def _describe(ledger: Ledger, conflict: Conflict) -> dict[str, Any]:
-    data = None if conflict.data is None else wire.unpack_message(bytes(conflict.data))
-    lost = None if data is None else dict(zip(data["fields"], data["values"], strict=True))
+    kind, lost = _content_or_not(conflict)
     stamp = row = None
     if conflict.model in ledger.models:
         content = Content(ledger, ledger.models[conflict.model])
         aliases, own = content.model.aliases, content.model.own_name
         lost = None if lost is None else {own(aliases.get(name, name)): value for name, value in lost.items()}
-        stamp = find(ledger, content, conflict.key)
+        with suppress(Unfit):  # a key that the model can't have is no record's
+            stamp = find(ledger, content, conflict.key)
         if stamp is not None and not stamp.deleted:
             values = content.read([str(stamp.pk_text)], under_lock=False).get(str(stamp.pk_text))
             row = None if values is None else dict(zip(map(own, content.fields), values, strict=True))
@@ -262,7 +305,7 @@ def _describe(ledger: Ledger, conflict: Conflict) -> dict[str, Any]:
         "node": conflict.node,
         "counter": conflict.counter,
         "written": moment(conflict.timestamp),
-        "lost": "deletion" if lost is None else "content",
+        "lost": kind,
         "against_node": ledger.node_name(stamp.node_id) if stamp else None,
         "against_counter": stamp.counter if stamp else None,
         "against_written": moment(stamp.timestamp) if stamp else None,
@@ -278,6 +321,18 @@ def _describe(ledger: Ledger, conflict: Conflict) -> dict[str, Any]:
     }
 
 
+def _content_or_not(conflict: Conflict) -> tuple[str, dict[str, Any] | None]:
+    try:
+        content = content_of(conflict)
+    except Unfit:
+        return "unreadable", None
+    return ("deletion", None) if content is None else ("content", dict(zip(*content, strict=True)))
+
+
 def moment(timestamp: int) -> str:
     """When a write was made, for a person: ISO 8601 with milliseconds, in UTC."""
-    return datetime.fromtimestamp(hlc.milliseconds(timestamp) / 1000, UTC).isoformat(timespec="milliseconds")
+    milliseconds = hlc.milliseconds(timestamp)
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):  # in an entry that a peer made up
+        return f"{milliseconds} ms since 1970"

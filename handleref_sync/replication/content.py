@@ -15,6 +15,7 @@ from django.db import models
 
 from handleref_sync import wire
 from handleref_sync.registry import Column, Replicated
+from handleref_sync.replication import shape
 from handleref_sync.replication.ledger import Ledger
 from handleref_sync.replication.reading import Reader
 from handleref_sync.replication.values import (
@@ -60,6 +61,13 @@ class Content(Reader):
             elif name in self._generic and is_reference(value) and value[0] in self.ledger.models:
                 found.append((value[0], value[1]))
         return found
+
+    def refuse_references(self, fields: Sequence[str], values: Sequence[Any]) -> None:
+        """Raises Unfit for a reference by what can't be a key: nobody has such a record, nor could wait for it."""
+        for label, key in self.parents(fields, values):
+            why = shape.unfit_key(key)
+            if why is not None:
+                raise Unfit(f"it refers to a {label} by no key. {why}")
 
     def others(self, fields: Sequence[str], values: Sequence[Any]) -> list[tuple[str, str, str]]:
         """The records (model, key, field) of which another field than the primary key is referred to."""

@@ -20,8 +20,9 @@ from handleref_sync.capture.base import vendor_for
 from handleref_sync.conf import settings
 from handleref_sync.core.change import NOTHING, Change, Mark, Record, Version
 from handleref_sync.core.version_vector import Dot, VersionVector
+from handleref_sync.exceptions import TooLarge
 from handleref_sync.models import Capture, Conflict, Parked, Peer, ReplicatedModel, Stamp
-from handleref_sync.replication import place
+from handleref_sync.replication import place, shape
 from handleref_sync.replication.again import again
 from handleref_sync.replication.carried import change_of_row
 from handleref_sync.replication.ledger import Ledger, StampRow, locked, now_ms
@@ -226,6 +227,9 @@ def _changes(ledger: Ledger, scan: _Scan) -> tuple[list[Change], bool, list[Stam
         # A row that was written again has content that its stamp doesn't know. It comes with its next stamp.
         pending = _pending(ledger, number, records) if anything_pending else set()
         rows = content.read([str(r.pk_text) for r in records if not r.deleted], under_lock=False)
+        keys = {record.sequence: key_of(ledger, record) for record in records}
+        for record in _unfit(records, keys, content.unreadable):
+            del keys[record.sequence]
         noted = ledger.unreadable.get(number, {})
         still = (content.present(list(noted)) if noted else set()) - rows.keys()
         found = {**{pk: why for pk, why in noted.items() if pk in still}, **content.unreadable}
@@ -240,11 +244,13 @@ def _changes(ledger: Ledger, scan: _Scan) -> tuple[list[Change], bool, list[Stam
                 left_out += 1
                 why = content.unreadable[str(record.pk_text)]
                 logger.error("%s %s can't be read, and so does not travel: %s", model.label, record.pk_text, why)
+            elif record.sequence not in keys:
+                continue  # the tombstone of a record that nobody else can have
             elif values is None and not record.deleted:
                 left_out += 1
                 vanished.append(record)
             else:
-                identity = Record(model.label, key_of(ledger, record))
+                identity = Record(model.label, keys[record.sequence])
                 version = version_of(ledger, record)
                 change = change_of_row(ledger, record, identity, version, content.fields, values)
                 made.append((record.sequence, change))
@@ -252,6 +258,17 @@ def _changes(ledger: Ledger, scan: _Scan) -> tuple[list[Change], bool, list[Stam
         made.append((parked.sequence, change_of(ledger, parked)))
     made.sort(key=lambda item: item[0])
     return [change for _, change in made], not left_out, vanished, unreadable
+
+
+def _unfit(records: Iterable[StampRow], keys: Mapping[int, str], unreadable: dict[str, str]) -> Iterable[StampRow]:
+    """Those of `records` whose keys no other node would take; of rows it is noted why. `keys`: by sequence."""
+    try:
+        shape.keys(tuple(keys.values()))
+    except (TooLarge, ValueError):
+        found = [(record, why) for record in records if (why := shape.unfit_key(keys[record.sequence]))]
+        unreadable.update((str(record.pk_text), why) for record, why in found if not record.deleted)
+        return [record for record, _ in found]
+    return []
 
 
 def _note_unreadable(using: str, found: Mapping[int, Mapping[str, str]]) -> None:
@@ -264,7 +281,9 @@ def _in_scope(change: Change, scope: Scope) -> bool:
     """An entry of the conflict log goes where the record may go that it speaks of."""
     if change.record.model != Conflict._meta.label_lower or change.values is None:
         return True
-    return change.values[change.fields.index("model")] in scope.models
+    # One that does not say of what it speaks, a peer's own make, is parked here and goes nowhere.
+    spoken_of = dict(zip(change.fields, change.values, strict=True)).get("model")
+    return isinstance(spoken_of, str) and spoken_of in scope.models
 
 
 def _beyond(ledger: Ledger, scope: Scope) -> bool:

@@ -22,9 +22,10 @@ from handleref_sync.exceptions import (
     VersionMismatch,
 )
 from handleref_sync.models import LocalNode, Node, Peer
+from handleref_sync.replication import shape
 from handleref_sync.replication.feed import Scope
 from handleref_sync.replication.ledger import Ledger, locked, now_ms
-from handleref_sync.replication.page import SAME_VERSION, START, Cursor, misshapen, vector_of
+from handleref_sync.replication.page import SAME_VERSION, START, Cursor, misshapen
 from handleref_sync.replication.place import renew
 from handleref_sync.replication.rights import exchanged
 
@@ -71,27 +72,28 @@ class Hello:
     def from_message(cls, message: Mapping[str, Any]) -> Hello:
         """The inverse. Raises VersionMismatch before anything else, then MalformedBody."""
         offered = message.get("protocols")
-        if not isinstance(offered, list) or not set(PROTOCOLS) & {p for p in offered if type(p) is int}:
+        spoken = {p for p in offered if type(p) is int} if isinstance(offered, list) else set()
+        if not spoken & set(PROTOCOLS):
+            named = sorted(p for p in spoken if 0 <= p < 2**31)[:10]
             raise VersionMismatch(
-                f"The other side speaks protocol {offered!r}, this one {list(PROTOCOLS)}.",
+                f"The other side speaks protocol {named}, this one {list(PROTOCOLS)}.",
                 hint=SAME_VERSION,
             )
         try:
-            sequence, token = message["cursor"]
             return cls(
-                str(message["node"]),
-                tuple(offered),
-                vector_of(message["seen"]),
-                vector_of(message["vector"]),
-                frozenset(map(str, message["models"])),
+                shape.node(message["node"]),
+                tuple(sorted(spoken)),
+                shape.vector(message["seen"]),
+                shape.vector(message["vector"]),
+                frozenset(map(shape.label, shape.some(message["models"], shape.MAX_NODES, "models"))),
                 bool(message["relay"]),
-                int(message["clock"]),
-                (int(sequence), str(token)),
-                str(message["cursor_scope"]),
+                shape.counter(message["clock"]),
+                shape.cursor(message["cursor"]),
+                shape.text(message["cursor_scope"], shape.TOKEN_LENGTH, "a scope"),
                 bool(message.get("may_pull", True)),
                 bool(message.get("may_push", True)),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise misshapen("hello", error) from error
 
 

@@ -99,6 +99,15 @@ class Ledger:
             self._learn(Node.objects.using(self.using).get_or_create(name=name)[0])
         return self._numbers[name]
 
+    def _meet(self, new: Mapping[str, int]) -> None:
+        """Number new nodes, all at once: a page may name thousands, and this is under the sequence lock."""
+        rows, names = Node.objects.using(self.using), list(new)
+        made = [Node(name=name, seen=counter) for name, counter in new.items()]
+        rows.bulk_create(made, batch_size=1000, ignore_conflicts=True)
+        for start in range(0, len(names), 500):
+            for node in rows.filter(name__in=names[start : start + 500]):
+                self._learn(node)
+
     def node_name(self, number: int) -> str:
         return self._names[number]
 
@@ -163,6 +172,7 @@ class Ledger:
 
     def saw(self, clocks: Mapping[str, int]) -> None:
         """Raise the high-water marks to what was met in dots and clocks."""
+        self._meet({name: counter for name, counter in clocks.items() if name not in self._numbers})
         for name, counter in clocks.items():
             number = self.node_number(name)
             if counter > self._seen[number]:
@@ -177,12 +187,16 @@ class Ledger:
                 Node.objects.using(self.using).filter(pk=self.node_number(name)).update(vector=counter)
         self.saw(vector)
 
+    MOST_UNKNOWN = 5_000
+    """Names of fields without a column that are noted for a model. Who sends more of them makes them up."""
+
     def note_unknown(self, unknown: Mapping[str, Iterable[str]]) -> None:
         """Note fields, by model, that came in changes and have no column here."""
         for label, names in unknown.items():
             row = ReplicatedModel.objects.using(self.using).get(pk=self.models[label].id)
-            if not set(names) <= set(row.unknown):
-                row.unknown = sorted({*row.unknown, *names})
+            new = sorted(set(names) - set(row.unknown))[: max(0, self.MOST_UNKNOWN - len(row.unknown))]
+            if new:
+                row.unknown = sorted([*row.unknown, *new])
                 row.save(using=self.using, update_fields=["unknown"])
 
     def seen(self) -> VersionVector:

@@ -11,8 +11,8 @@ from handleref_sync.core import hlc
 from handleref_sync.core.change import Change, Mark, Marked, Record, Version
 from handleref_sync.core.version_vector import Dot, VersionVector
 from handleref_sync.exceptions import MalformedBody, TooLarge
+from handleref_sync.replication import shape
 
-MAX_COUNTER = 2**63 - 1
 Cursor = tuple[int, str]
 START: Cursor = (0, "")
 SAME_VERSION = "Bring both nodes to the same version of handleref_sync."
@@ -78,17 +78,18 @@ def from_message(message: Mapping[str, Any], max_rows: int) -> Page:
             hint="Lower PAGE_ROWS on the side that sends, or raise MAX_ROWS on the side that receives.",
         )
     try:
-        models = [(_text(label), tuple(_text(field) for field in fields)) for label, fields in message["models"]]
-        nodes = [_text(name) for name in message["nodes"]]
-        changes = _changes(message["rows"], models, nodes)
-        sequence, token = message["cursor"]
+        models = [
+            (shape.label(label), shape.fields(fields))
+            for label, fields in shape.some(message["models"], shape.MAX_NODES, "models")
+        ]
+        nodes = shape.nodes(message["nodes"])
         return Page(
-            changes,
-            (_counter(sequence), _text(token)),
+            _changes(shape.some(rows, max_rows, "changes"), models, nodes),
+            shape.cursor(message["cursor"]),
             bool(message["head"]),
             bool(message["whole"]),
-            vector_of(message["vector"]),
-            _counter(message.get("behind", 0)),
+            shape.vector(message["vector"]),
+            shape.counter(message.get("behind", 0)),
         )
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise misshapen("page", error) from error
@@ -97,7 +98,8 @@ def from_message(message: Mapping[str, Any], max_rows: int) -> Page:
 def misshapen(what: str, error: Exception) -> MalformedBody:
     """What to raise where reading a message's `what` failed with `error`."""
     return MalformedBody(
-        f"The {what} is not of the protocol's shape ({type(error).__name__}: {error}).", hint=SAME_VERSION
+        f"The {what} is not of the protocol's shape ({type(error).__name__}: {str(error)[:200]!r}).",
+        hint=SAME_VERSION,
     )
 
 
@@ -106,6 +108,8 @@ def _changes(rows: list[Any], models: list[tuple[str, tuple[str, ...]]], nodes: 
     if not rows:
         return []
     carrieds: Iterable[Any] = itertools.repeat(())
+    if set(map(type, rows)) != {list}:
+        raise TypeError("a row that is no list")
     if max(map(len, rows)) > 7:  # few pages have a row that carries anything
         carrieds = [row[7] if len(row) > 7 else () for row in rows]
         rows = [row[:7] for row in rows]
@@ -113,13 +117,14 @@ def _changes(rows: list[Any], models: list[tuple[str, tuple[str, ...]]], nodes: 
     for column, least, most in (
         (numbers, 0, len(models) - 1),
         (authors, 0, len(nodes) - 1),
-        (counters, 1, MAX_COUNTER),
+        (counters, 1, shape.MAX_COUNTER),
         (timestamps, 0, hlc.MAX_TIMESTAMP),
     ):
         if set(map(type, column)) != {int} or min(column) < least or max(column) > most:
             raise ValueError("a number that is none, or out of range")
-    if set(map(type, keys)) != {str} or not set(map(type, contents)) <= {list, type(None)}:
-        raise TypeError("a row without a key or values")
+    if not set(map(type, contents)) <= {list, type(None)}:
+        raise TypeError("a row without values")
+    shape.keys(keys)
     changes = []
     for number, key, author, counter, clock, timestamp, values, carried in zip(
         numbers, keys, authors, counters, clocks, timestamps, contents, carrieds, strict=False
@@ -145,41 +150,18 @@ def _changes(rows: list[Any], models: list[tuple[str, tuple[str, ...]]], nodes: 
 def _carried(entries: Any, nodes: list[str], version: Version) -> dict[str, Marked]:
     """Fields that older writes gave their values: each of them is part of the version's history."""
     found = {}
-    for name, timestamp, node, counter, value in entries:
-        dot = Dot(nodes[_counter(node)], _counter(counter))
+    for name, timestamp, node, counter, value in shape.some(entries, shape.MAX_FIELDS, "carried fields"):
+        dot = Dot(nodes[shape.counter(node)], shape.counter(counter))
         if dot == version.dot or not version.clock.knows(dot):
             raise ValueError("a field whose write the version's clock does not know")
-        if not 0 <= _integer(timestamp) <= version.timestamp:
+        if not 0 <= shape.integer(timestamp) <= version.timestamp:
             raise ValueError("a field that was written after its version")
-        found[_text(name)] = (Mark(timestamp, dot), value)
+        found[shape.text(name, shape.LABEL_LENGTH, "a field name")] = (Mark(timestamp, dot), value)
     return found
 
 
 def _clock(clock: Any, nodes: list[str], dot: Dot) -> VersionVector:
-    history = VersionVector({nodes[_counter(n)]: _counter(c) for n, c in clock})
+    history = shape.clock(clock, nodes)
     if not history.knows(dot):
         raise ValueError("a clock that does not know its own dot")
     return history
-
-
-def vector_of(value: Any) -> VersionVector:
-    """A version vector from a message. Raises TypeError or ValueError for anything else."""
-    return VersionVector({_text(node): _counter(counter) for node, counter in value.items()})
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not a text")
-    return value
-
-
-def _integer(value: Any) -> int:
-    if type(value) is not int:
-        raise TypeError(f"{value!r} is not an integer")
-    return value
-
-
-def _counter(value: Any) -> int:
-    if not 0 <= _integer(value) <= MAX_COUNTER:
-        raise ValueError(f"{value!r} is out of range")
-    return int(value)

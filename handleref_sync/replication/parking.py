@@ -15,6 +15,7 @@ from django.utils import timezone
 from handleref_sync import wire
 from handleref_sync.conf import settings
 from handleref_sync.core.change import Change, Record
+from handleref_sync.core.printable import printable
 from handleref_sync.core.version_vector import VersionVector
 from handleref_sync.models import Parked
 from handleref_sync.replication.conflicts import moment
@@ -36,7 +37,7 @@ def park(
     version = change.version
     node = ledger.node_number(version.dot.node)
     known = Parked.objects.using(ledger.using).filter(node=node, counter=version.dot.counter)
-    why = {"reason": reason, "detail": detail[:1000], "waits_for": str(waits_for or "")}
+    why = {"reason": reason, "detail": printable(detail, 1000), "waits_for": str(waits_for or "")}
     before = known.first()
     if before is not None:
         known.exclude(**why).update(**why)

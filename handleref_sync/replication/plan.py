@@ -149,6 +149,8 @@ class Planner:
             here = None if row is None else dict(zip(content.fields, row, strict=True))
             try:
                 plan = self._decide(content, change, stamp, local, here)
+                if plan.decision.write and plan.values is not None:
+                    content.refuse_references(plan.fields, plan.values)
             except Unfit as error:
                 self.held.append(Held(change, Reason.INVALID, str(error)))
                 continue
@@ -239,6 +241,8 @@ class Planner:
         good, texts = [], {}
         for change in changes:
             try:
+                if content.model.label == conflicts.LABEL:
+                    conflicts.refuse_other(change)
                 texts[change.record.key] = content.pk_of_key(change.record.key)[1]
                 good.append(change)
             except Unfit as error:

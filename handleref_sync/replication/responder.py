@@ -13,12 +13,12 @@ from handleref_sync.conf import settings
 from handleref_sync.core.change import Record
 from handleref_sync.exceptions import CursorMismatch, MalformedBody, NotPermitted
 from handleref_sync.models import Parked, Peer
-from handleref_sync.replication import copies, feed, place
+from handleref_sync.replication import copies, feed, place, shape
 from handleref_sync.replication.applier import apply_page, retry_parked
 from handleref_sync.replication.content import is_reference
 from handleref_sync.replication.hello import Hello, hello, meet, position, scope_of
 from handleref_sync.replication.ledger import Ledger
-from handleref_sync.replication.page import SAME_VERSION, START, from_message, to_message
+from handleref_sync.replication.page import SAME_VERSION, START, from_message, misshapen, to_message
 from handleref_sync.replication.stamping import stamp
 
 
@@ -85,7 +85,7 @@ class Responder:
         """Fingerprints of one model's rows, for who began as a copy of this database."""
         _, _, scope = self._to_a_reader(message)
         label, below = message.get("model"), message.get("below")
-        if label not in scope.models or not (below is None or type(below) is int):
+        if type(label) is not str or label not in scope.models or not (below is None or type(below) is int):
             raise MalformedBody("The request for rows names no model of both.", hint=SAME_VERSION)
         stamp(self.using)
         found, after = copies.fingerprints(self.using, str(label), below, settings.page_rows)
@@ -98,6 +98,10 @@ class Responder:
         wanted = message.get("records")
         if not isinstance(wanted, list) or len(wanted) > settings.max_rows or not all(map(is_reference, wanted)):
             raise MalformedBody("The request for records names none.", hint=SAME_VERSION)
+        try:
+            shape.keys(tuple(key for _, key in wanted))
+        except (TypeError, ValueError) as error:
+            raise misshapen("request for records", error) from error
         page = feed.read_records(self.using, [Record(*names) for names in wanted], scope)
         return {**to_message(page), "hello": mine.to_message()}
 

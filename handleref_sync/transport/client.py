@@ -20,6 +20,7 @@ import urllib3.exceptions
 
 from handleref_sync import wire
 from handleref_sync.conf import settings
+from handleref_sync.core.printable import printable
 from handleref_sync.exceptions import BadSignature, DatabaseFailed, PeerRefused, PeerUnreachable, SyncError, TooLarge
 from handleref_sync.models import Peer
 from handleref_sync.transport import auth
@@ -284,12 +285,6 @@ def refused(name: str, head: auth.Response, body: bytes, *, signed: bool) -> Pee
         text = f"{text} (This answer is not signed.)"
         reason = reason if reason in BEFORE_PROOF else "refused"
     return PeerRefused(text, hint=printable(error.get("hint"), 1000), reason=reason, status=head.status_code)
-
-
-def printable(value: object, length: int) -> str:
-    """Text of somebody else's, such that it can neither flood a terminal nor command it."""
-    text = value[:length] if isinstance(value, str) else ""
-    return "".join(character if character.isprintable() else " " for character in text).strip()
 
 
 def _why(error: BaseException | None) -> str:

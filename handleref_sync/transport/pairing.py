@@ -173,8 +173,9 @@ def accept(using: str, me: auth.Identity, claim: Claim) -> dict[str, Any]:
     """Check `claim`, make the peer, and answer. Raises PairingError, SameNode, ClockSkew or BadSignature."""
     fields, name = claim.fields, claim.fields["name"]
     if fields["protocol"] != PROTOCOL:
+        spoken = fields["protocol"] if 0 <= fields["protocol"] < 2**31 else "that is none"
         raise VersionMismatch(
-            f"{name} speaks protocol {fields['protocol']}, {me.name} speaks {PROTOCOL}.",
+            f"{name} speaks protocol {spoken}, {me.name} speaks {PROTOCOL}.",
             hint="Bring both nodes to the same version.",
         )
     found = Invite.objects.using(using).filter(pk=fields["invite"]).first()

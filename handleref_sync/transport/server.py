@@ -15,6 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from handleref_sync import wire
 from handleref_sync.conf import settings
+from handleref_sync.core.printable import printable
 from handleref_sync.exceptions import MalformedBody, ProtocolError, Revoked, SyncError, TooLarge
 from handleref_sync.replication.again import said
 from handleref_sync.replication.responder import Responder
@@ -28,6 +29,15 @@ DRAIN = 1024 * 1024
 """Bytes of a refused request's body that are read and dropped: a client that still sends might miss the answer."""
 FORGET_EVERY = 60.0
 """Seconds between two looks for old nonces, in each process."""
+
+ALWAYS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+}
+"""On every answer: no cache keeps it, and no browser takes it for a page, whatever a peer has written into it."""
 
 _forgot: dict[str, float] = {}
 
@@ -112,6 +122,8 @@ def pair(request: HttpRequest) -> HttpResponse:
 def _answer(request: HttpRequest, handle: Handler) -> HttpResponse:
     if request.method != "POST":
         refusal = HttpResponseNotAllowed(["POST"], content_type="text/plain")
+        for name, value in ALWAYS.items():
+            refusal[name] = value
         refusal.content = b"Here nodes of handleref_sync talk to each other, by signed POST requests.\n"
         return refusal
     # Scheme and host are not signed, and to ask for them would bring ALLOWED_HOSTS into it.
@@ -122,9 +134,10 @@ def _answer(request: HttpRequest, handle: Handler) -> HttpResponse:
             status, plain = 200, wire.pack(handle(incoming))
     except SyncError as error:
         status, plain = error.status, _error(error.reason, error.message, error.hint)
-        logger.log(logging.ERROR if status == 500 else logging.WARNING, "%s: %s", request.path, error.sentence())
+        level = logging.ERROR if status == 500 else logging.WARNING
+        logger.log(level, "%s: %s", printable(request.path, 200), printable(error.sentence(), 2000))
     except Exception:
-        logger.exception("handleref_sync failed on a request to %s", request.path)
+        logger.exception("handleref_sync failed on a request to %s", printable(request.path, 200))
         status, plain = 500, _error("internal", "The node failed on this request.", "Its log says why.")
     incoming.drain()
     return _response(incoming, status, plain)
@@ -137,8 +150,8 @@ def _response(incoming: Incoming, status: int, plain: bytes) -> HttpResponse:
     if incoming.me is not None:
         auth.sign_response(incoming.me, auth.Response(status, headers, incoming.head), body)
     headers["Accept-Encoding"] = ", ".join(wire.encodings())
-    headers["Cache-Control"] = "no-store"
     headers["Content-Length"] = str(len(body))
+    headers.update(ALWAYS)
     return HttpResponse(body, status=status, headers=headers)
 
 

@@ -9,7 +9,7 @@ ALLOWED_HOSTS = ["127.0.0.1"]
 ROOT_URLCONF = "tests.benchmarks.urls"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "handleref_sync", "tests.benchmarks.app"]
-HANDLEREF_SYNC = {"NODE": NODE, "TIMEOUT": 600}
+HANDLEREF_SYNC = {"NODE": NODE, "TIMEOUT": 600, "MAX_CLOCK_SKEW": 86400}
 if os.environ.get("BENCH_KIND") == "postgresql":
     DATABASES = {
         "default": {

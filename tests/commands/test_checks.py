@@ -7,7 +7,7 @@ from django.test.utils import isolate_apps
 from handleref_sync import checks, declared
 from handleref_sync.capture import install
 from handleref_sync.capture.base import vendor_for
-from handleref_sync.models import LocalNode
+from handleref_sync.models import LocalNode, Peer
 from tests.messages import found
 from tests.testapp.models import Airport, Country
 
@@ -155,3 +155,40 @@ def test_what_may_be_excluded(monkeypatch):
     options = type("HandleRef", (), {"exclude": ("elevation", "extra", "name")})
     monkeypatch.setattr(Airport, "HandleRef", options, raising=False)
     assert not checks.check_excluded(Airport)
+
+
+@pytest.mark.parametrize(
+    ("url", "plain"),
+    [
+        ("", False),
+        ("https://hq.example/sync", False),
+        ("http://localhost:8000/sync", False),
+        ("http://ship.localhost/sync", False),
+        ("http://127.0.0.1:8000/sync", False),
+        ("http://[::1]:8000/sync", False),
+        ("http://hq.example/sync", True),
+        ("HTTP://hq.example/sync", True),
+        ("http://10.0.0.7/sync", True),
+        ("http://localhost.example/sync", True),
+        ("http://[broken/sync", True),
+    ],
+)
+def test_plain_http_to_another_machine_is_said_before_deployment(settings, url, plain):
+    settings.HANDLEREF_SYNC = {**settings.HANDLEREF_SYNC, "URL": url}
+    assert "handleref_sync.W013" not in found()
+    messages = found(include_deployment_checks=True)
+    assert ("handleref_sync.W013" in messages) == plain
+    if plain:
+        message = messages["handleref_sync.W013"]
+        assert url in message.msg and message.hint
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "second"])
+def test_plain_http_to_a_peer_is_said_where_the_database_is_asked():
+    install.install("default", node="a")
+    for name, url in (("b", "http://b.example/sync"), ("c", "https://c.example/sync"), ("d", "")):
+        Peer.objects.create(name=name, url=url, public_key=b"")
+    assert "handleref_sync.W013" not in found(include_deployment_checks=True)
+    assert "handleref_sync.W013" not in found(databases=["default"])
+    message = found(databases=["default"], include_deployment_checks=True)["handleref_sync.W013"]
+    assert "peer b is http://b.example/sync" in message.msg and message.hint
