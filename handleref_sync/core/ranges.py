@@ -1,9 +1,9 @@
 """Finding where two sets differ, by digests over ranges: range-based set reconciliation.
 
-After A. Meyer, "Range-Based Set Reconciliation" (2023). Both sides order their items by position and give, for a range
-of positions, the number of items in it and the sum of their digests. Where the two agree the range is done with;
-where not, it is split, until few enough items are left to name them one by one. So a few differences among many items
-cost a few messages: as many as a range can be split, whatever the number of differences.
+After A. Meyer, "Range-Based Set Reconciliation" (2023). Both sides order their items by position and give, for a
+range of positions, the number of items in it and the sum of their digests. Where the two agree the range is done
+with; where not, it is split, until few enough items are left to name them one by one. So a few differences among many
+items cost a few messages: as many as a range can be split, whatever the number of differences.
 
 The position of an item is the hash of its key, and a range is all positions that begin with the same hexadecimal
 digits. That has three reasons. Every database sorts texts in its own way, and numbers have no order that two nodes

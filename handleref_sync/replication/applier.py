@@ -203,7 +203,7 @@ class Applier:
                 else:
                     steps = [Settler(self.ledger, planner).plans(parked)]
                 for plans in filter(None, steps):
-                    outcome.add(self._carry_out(planner, plans))
+                    outcome.add(self.carry_out(planner, plans))
                 return outcome
         except (DatabaseError, OverflowError, ValueError, LookupError, TypeError, Unfit) as error:
             vendor = self.ledger.vendor
@@ -243,9 +243,10 @@ class Applier:
 
     def _apply(self, batch: list[Change], *, replace: bool = False) -> Outcome:
         planner = Planner(self.ledger)
-        return self._carry_out(planner, planner.plan(batch), replace=replace)
+        return self.carry_out(planner, planner.plan(batch), replace=replace)
 
-    def _carry_out(self, planner: Planner, plans: list[Plan], *, replace: bool = False) -> Outcome:
+    def carry_out(self, planner: Planner, plans: list[Plan], *, replace: bool = False) -> Outcome:
+        """Write rows, log what lost, stamp; all or, by an error, nothing that the caller does not roll back."""
         ledger, vendor = self.ledger, self.ledger.vendor
         writer = Writer(planner, replace=replace)
         outcome = Outcome()
