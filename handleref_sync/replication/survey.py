@@ -22,7 +22,7 @@ from django.db import connections
 from django.db.models import Count
 
 from handleref_sync import wire
-from handleref_sync.capture.base import vendor_for
+from handleref_sync.capture.base import CAPTURE, STAMP, vendor_for
 from handleref_sync.core import ranges
 from handleref_sync.core.change import Change, Record
 from handleref_sync.core.ranges import Summaries
@@ -38,6 +38,13 @@ from handleref_sync.replication.reading import Reader
 
 BATCH = 5000
 """Stamps that are looked at in one snapshot."""
+
+
+NEW = (
+    f"SELECT model, count(*) FROM (SELECT DISTINCT c.model, c.pk FROM {CAPTURE} c WHERE NOT EXISTS (SELECT 1 FROM "
+    f"{STAMP} s WHERE s.model_id = c.model AND s.pk = c.pk AND NOT s.deleted)) notes GROUP BY model"
+)
+"""How many rows of each model wait for their first stamp."""
 
 
 class State(StrEnum):
@@ -138,7 +145,7 @@ class Examiner:
     def _noted(self, model: Replicated, pks: Sequence[str]) -> set[str]:
         vendor = self.ledger.vendor
         where, params = vendor.among(vendor.quote("pk"), pks)
-        found = vendor.rows(f"SELECT pk FROM {Capture._meta.db_table} WHERE model = {model.id} AND {where}", params)
+        found = vendor.rows(f"SELECT pk FROM {CAPTURE} WHERE model = {model.id} AND {where}", params)
         return {str(pk) for (pk,) in found}
 
 
@@ -173,7 +180,11 @@ class Survey:
             counts = dict(live.order_by())
             models = [model for label, model in ledger.models.items() if label in subject.models]
             sums = {model.label: Summaries(ranges.depth_for(counts.get(model.id, 0))) for model in models}
-            return cls(ledger.local.sequence, 0, sums)
+            survey = cls(ledger.local.sequence, 0, sums)
+            for number, count in ledger.vendor.rows(NEW):
+                if number in ledger.by_number:
+                    survey.skipped[ledger.by_number[number].label][State.PENDING] += count
+            return survey
 
     @property
     def ready(self) -> bool:
