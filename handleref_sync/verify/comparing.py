@@ -39,7 +39,7 @@ class Comparison:
     def begin(self) -> None:
         """Meet the peer. Raises what a hello does, and PeerRefused where it may not pull."""
         self._answer = self._ask("sums", seconds=0)
-        self.theirs = Hello.from_message(self._answer.get("hello") or {})
+        self.theirs = _hello(self._answer)
         meet(self.using, self.peer, self.theirs)
         self.subject = Subject.of(hello(self.using, self.peer), self.theirs)
 
@@ -151,7 +151,7 @@ class Comparison:
         if not records:
             return {}
         answer = self._ask("records", records=[list(record) for record in records])
-        self.theirs = Hello.from_message(answer.get("hello") or {})
+        self.theirs = _hello(answer)
         there = verifying.seen(answer, len(records))
         self.peer.refresh_from_db(using=self.using)
         scope, _ = scope_of(hello(self.using, self.peer), self.theirs, reader=self.theirs)
@@ -182,6 +182,11 @@ def verdict(mine: Seen | None, theirs: Seen | None) -> Kind | str | None:
     if mine is None or theirs is None:
         return Kind.THERE if mine is None else Kind.HERE
     return Kind.CLOCK if mine.dot == theirs.dot else Kind.VERSION
+
+
+def _hello(answer: dict[str, Any]) -> Hello:
+    said = answer.get("hello")
+    return Hello.from_message(said if isinstance(said, dict) else {})
 
 
 def _text(seen: Seen | None) -> str | None:

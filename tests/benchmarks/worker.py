@@ -10,6 +10,9 @@ import threading
 import time
 from typing import Any
 
+SPOILT = 1_000_000
+"""More than any elevation: what a row has that was spoilt."""
+
 
 def values(number: int) -> dict[str, Any]:
     return {
@@ -144,6 +147,33 @@ class Worker:
         if report.error:
             raise SystemExit(report.error)
         return {**report.as_dict(), "trips": len(calls)}
+
+    def spoil(self, rows: int) -> dict[str, Any]:
+        """Let just so many rows differ from what they were, without a trigger seeing it."""
+        from django.db import connection, transaction
+        from django.db.models import F
+
+        from handleref_sync.capture.base import vendor_for
+        from tests.benchmarks.app.models import Row
+
+        every = max(1, Row.objects.count() // max(1, rows))
+        chosen = list(Row.objects.order_by("pk").values_list("pk", flat=True)[every // 2 :: every])[:rows]
+        with transaction.atomic(), vendor_for(connection).applying():
+            Row.objects.filter(elevation__gte=SPOILT).update(elevation=F("elevation") - SPOILT)  # those of last time
+            Row.objects.filter(pk__in=chosen).update(elevation=F("elevation") + SPOILT)
+        return {}
+
+    def verify(self) -> dict[str, Any]:
+        """Compare with the hub."""
+        from handleref_sync.models import Peer
+        from handleref_sync.transport.client import HttpTransport
+        from handleref_sync.verify import verify
+
+        peer = Peer.objects.get()
+        transport = HttpTransport("default", peer)
+        report = verify("default", peer, transport)
+        transport.close()
+        return {**report.as_dict(), "differences": len(report.differences), "models": {}}
 
     def memory(self) -> dict[str, Any]:
         """Peak resident memory, in MiB."""
