@@ -356,3 +356,48 @@ def test_a_repair_that_is_broken_off_loses_nothing(net, calls):
         entry["values"]["elevation"] for entry in describe(A, everything=True)
     } == {0, 70, 1, 80, 2}
     assert Tag.objects.using(A).filter(name="new").exists()
+
+
+@pytest.mark.parametrize("where", [A, B])
+def test_a_membership_that_was_made_behind_the_triggers_back(net, where):
+    item, tag = Item.objects.using(where).get(), Tag.objects.using(where).get(name="blue")
+    with unseen(where):
+        Item.tags.through.objects.using(where).create(item=item, tag=tag)
+    report = compare(net)
+    assert list(report.unseen or report.unseen_there) == ["testapp.item_tags"]
+    mended(net, *("ba" if where == B else "ab"))
+    assert Item.objects.using(A if where == B else B).get().tags.count() == 2
+
+
+@pytest.mark.parametrize("where", [A, B])
+def test_children_and_their_parent_that_one_side_lacks(net, where):
+    country = Country.objects.using(where).get()
+    for row in (*Airport.objects.using(where).order_by("name"), country):
+        forget(where, row)
+    report = compare(net)
+    assert len(report.differences) == 4
+    mended(net)
+    assert (
+        Airport.objects.using(where).filter(country__code="xx").count() == 3
+        and not Parked.objects.using(where).exists()
+    )
+
+
+def test_applications_that_go_on_writing_and_syncing_meanwhile(net):
+    """What looks different for a moment is no difference."""
+    transport = net.transport("b", "a")
+    inner, turn = transport.call, iter(range(100))
+
+    def call(action, message):
+        number = next(turn)
+        for using in (A, B):
+            Airport.objects.using(using).filter(name="airport 1").update(elevation=1000 * number + (using == B))
+            Tag.objects.using(using).create(name=f"{using} {number}")
+        answer = inner(action, message)
+        if number % 2:
+            net.sync("a", "b")
+        return answer
+
+    transport.call = call
+    report = compare(net, transport=transport)
+    assert report.clean and next(turn) > 4, report.as_dict()
