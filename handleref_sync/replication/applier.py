@@ -64,8 +64,10 @@ def _apply_page(using: str, peer: Peer, page: Page, whole: bool, scope: str) -> 
         if page.head:
             # Not before: what looks unsettled in the middle of a feed may be settled by its next page.
             outcome.add(applier.settle())
+        peer.pull_scope = scope
+        if page.head or (peer.pull_sequence, peer.pull_token) != page.cursor:  # not records out of the feed's order
+            peer.mid_feed = not page.head
         peer.pull_sequence, peer.pull_token = page.cursor
-        peer.pull_scope, peer.mid_feed = scope, not page.head
         if page.head and page.whole:
             peer.rejoining = False
         peer.save(using=using, update_fields=["pull_sequence", "pull_token", "pull_scope", "mid_feed", "rejoining"])
@@ -223,7 +225,7 @@ class Applier:
                 else:
                     steps = [Settler(self.ledger, planner).plans(parked)]
                 for plans in filter(None, steps):
-                    outcome.add(self._carry_out(planner, plans))
+                    outcome.add(self.carry_out(planner, plans))
                 return outcome
         except (DatabaseError, OverflowError, ValueError, LookupError, TypeError, Unfit) as error:
             vendor = self.ledger.vendor
@@ -263,9 +265,10 @@ class Applier:
 
     def _apply(self, batch: list[Change], *, replace: bool = False) -> Outcome:
         planner = self._planner()
-        return self._carry_out(planner, planner.plan(batch), replace=replace)
+        return self.carry_out(planner, planner.plan(batch), replace=replace)
 
-    def _carry_out(self, planner: Planner, plans: list[Plan], *, replace: bool = False) -> Outcome:
+    def carry_out(self, planner: Planner, plans: list[Plan], *, replace: bool = False) -> Outcome:
+        """Write rows, log what lost, stamp; all or, by an error, nothing that the caller does not roll back."""
         ledger, vendor = self.ledger, self.ledger.vendor
         writer = Writer(planner, replace=replace)
         outcome = Outcome()

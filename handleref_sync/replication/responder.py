@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from django.db import transaction
@@ -13,13 +14,14 @@ from handleref_sync.conf import settings
 from handleref_sync.core.change import Record
 from handleref_sync.exceptions import CursorMismatch, MalformedBody, NotPermitted
 from handleref_sync.models import Parked, Peer
-from handleref_sync.replication import copies, feed, place, shape
+from handleref_sync.replication import copies, feed, place, shape, verifying
 from handleref_sync.replication.applier import apply_page, retry_parked
 from handleref_sync.replication.content import is_reference
 from handleref_sync.replication.hello import Hello, hello, meet, position, scope_of
 from handleref_sync.replication.ledger import Ledger
 from handleref_sync.replication.page import SAME_VERSION, START, from_message, misshapen, to_message
 from handleref_sync.replication.stamping import stamp
+from handleref_sync.replication.verifying import Question
 
 
 class Responder:
@@ -37,6 +39,7 @@ class Responder:
             "push": self._push,
             "rows": self._rows,
             "records": self._records,
+            "verify": self._verify,
         }
         if action not in answers:
             raise MalformedBody(f"There is no action {action!r}.", hint=f"Use {', '.join(answers)}.")
@@ -105,6 +108,11 @@ class Responder:
         page = feed.read_records(self.using, [Record(*names) for names in wanted], scope)
         return {**to_message(page), "hello": mine.to_message()}
 
+    def _verify(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """One question of a comparison: see `verifying`."""
+        mine, theirs, scope = self._to_a_reader(message)
+        return verifying.answer(Question(self.using, self.peer, mine, theirs, scope, message))
+
     def _push(self, message: Mapping[str, Any]) -> dict[str, Any]:
         if not self.peer.can_push:
             raise NotPermitted(f"{self.peer.name} may not push to here.", hint="Set its can_push flag.")
@@ -117,6 +125,12 @@ class Responder:
         scope, whole = scope_of(mine, theirs, reader=mine)
         answer = {"applied": 0, "conflicts": 0, "parked": 0, "cursor": list(page.cursor)}
         standing = position(mine, scope)
+        if message.get("records"):
+            # Records that were found to differ, out of the order of the feed: our place in it stays as it is.
+            here = (self.peer.pull_sequence, self.peer.pull_token)
+            page = replace(page, cursor=here, head=False)
+            outcome = apply_page(self.using, self.peer, page, whole=False, scope=self.peer.pull_scope)
+            return {"applied": outcome.applied, "conflicts": outcome.conflicts, "parked": outcome.parked}
         if page.cursor == standing and standing != START:
             return answer  # this very page is applied, and our answer was lost
         after = message.get("after")

@@ -10,6 +10,9 @@ import threading
 import time
 from typing import Any
 
+SPOILT = 1_000_000
+"""More than any elevation: what a row has that was spoilt."""
+
 
 def values(number: int) -> dict[str, Any]:
     return {
@@ -144,6 +147,76 @@ class Worker:
         if report.error:
             raise SystemExit(report.error)
         return {**report.as_dict(), "trips": len(calls)}
+
+    def seed(self, rows: int, author: str) -> dict[str, Any]:
+        """Rows that `author` wrote and all have, with their stamps: in SQL, for a pull of a million takes long."""
+        from django.db import connection, transaction
+
+        from handleref_sync.capture.base import vendor_for
+        from handleref_sync.models import LocalNode, Node, ReplicatedModel
+
+        node = Node.objects.get_or_create(name=author)[0]
+        model = ReplicatedModel.objects.get(label="app.row").pk
+        series = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %s)"
+        if connection.vendor == "postgresql":
+            series = "WITH n(i) AS (SELECT generate_series(1, %s))"
+        moment = "'2024-01-01 00:00:00'"
+        with transaction.atomic(), vendor_for(connection).applying(), connection.cursor() as cursor:
+            cursor.execute(
+                f"{series} INSERT INTO app_row (id, status, created, updated, version, name, code, city, elevation, "
+                f"latitude, longitude) SELECT i, '', {moment}, {moment}, 0, 'Aerodrome number ' || i, 'X' || i, "
+                "'City ' || (i % 997), i % 9000, i % 90 + 0.25, i % 180 + 0.75 FROM n",
+                [rows],
+            )
+            cursor.execute(
+                f"{series} INSERT INTO handleref_sync_stamp (model_id, pk, key, node_id, counter, timestamp, "
+                f"deleted, sequence) SELECT {model}, CAST(i AS TEXT), '{author}:' || i, {node.pk}, i, i, FALSE, i "
+                "FROM n",
+                [rows],
+            )
+        LocalNode.objects.update(sequence=rows)
+        Node.objects.filter(pk=node.pk).update(vector=rows, seen=rows)
+        return {}
+
+    def read(self) -> dict[str, Any]:
+        """CPU seconds of reading every row as Django does, and nothing more: the floor of a comparison."""
+        from tests.benchmarks.app.models import Row
+
+        started = time.process_time()
+        for _ in Row.objects.values_list().iterator(chunk_size=2000):
+            pass
+        return {"cpu": time.process_time() - started}
+
+    def cpu(self) -> dict[str, Any]:
+        """CPU seconds of this process so far."""
+        return {"cpu": time.process_time()}
+
+    def spoil(self, rows: int) -> dict[str, Any]:
+        """Let just so many rows differ from what they were, without a trigger seeing it."""
+        from django.db import connection, transaction
+        from django.db.models import F
+
+        from handleref_sync.capture.base import vendor_for
+        from tests.benchmarks.app.models import Row
+
+        every = max(1, Row.objects.count() // max(1, rows))
+        chosen = list(Row.objects.order_by("pk").values_list("pk", flat=True)[every // 2 :: every])[:rows]
+        with transaction.atomic(), vendor_for(connection).applying():
+            Row.objects.filter(elevation__gte=SPOILT).update(elevation=F("elevation") - SPOILT)  # those of last time
+            Row.objects.filter(pk__in=chosen).update(elevation=F("elevation") + SPOILT)
+        return {}
+
+    def verify(self) -> dict[str, Any]:
+        """Compare with the hub."""
+        from handleref_sync.models import Peer
+        from handleref_sync.transport.client import HttpTransport
+        from handleref_sync.verify import verify
+
+        peer = Peer.objects.get()
+        transport = HttpTransport("default", peer)
+        report = verify("default", peer, transport)
+        transport.close()
+        return {**report.as_dict(), "differences": len(report.differences), "models": {}}
 
     def memory(self) -> dict[str, Any]:
         """Peak resident memory, in MiB."""
