@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,19 +11,20 @@ from handleref_sync import wire
 from handleref_sync.conf import settings
 from handleref_sync.core import hlc
 from handleref_sync.core.change import Change, Record, Version
-from handleref_sync.core.join import Joined, Lost, whole_of
+from handleref_sync.core.join import Joined, Lost, unaware, whole_of
 from handleref_sync.core.reconcile import Decision, Loser, reconcile
-from handleref_sync.core.version_vector import Dot, VersionVector
+from handleref_sync.core.version_vector import VersionVector
 from handleref_sync.declared import LWW
 from handleref_sync.exceptions import DotReused
 from handleref_sync.models import Capture, Parked
 from handleref_sync.replication import conflicts
+from handleref_sync.replication.admission import RightsOfDot, purged, refused_clock, refused_key, refused_write
 from handleref_sync.replication.carried import by_first_names, change_of_row, of_change, of_write, plain
 from handleref_sync.replication.content import Content
 from handleref_sync.replication.feed import version_of
 from handleref_sync.replication.joining import joined, same
 from handleref_sync.replication.ledger import Ledger, StampRow, now_ms
-from handleref_sync.replication.rights import Rights, harmless
+from handleref_sync.replication.rights import Rights
 from handleref_sync.replication.stamping import CHUNK, fold, stamp_rows
 from handleref_sync.replication.values import Unfit
 
@@ -78,7 +79,7 @@ class Planner:
     `rights`: what may be written by whoever brought the change with a dot; everything, if it isn't given.
     """
 
-    def __init__(self, ledger: Ledger, rights: Callable[[Dot], Rights] = lambda dot: Rights()) -> None:
+    def __init__(self, ledger: Ledger, rights: RightsOfDot = lambda dot: Rights()) -> None:
         self.ledger = ledger
         self.rights = rights
         self.contents: dict[str, Content] = {}
@@ -100,9 +101,8 @@ class Planner:
         now, limit = now_ms(), int(settings.max_clock_skew * 1000)
         for change in changes:
             label, timestamp = change.record.model, change.version.timestamp
-            if stranger := self.rights(change.version.dot).knows_too_much(change, self.ledger.met):
-                detail = f"it claims to know writes of {stranger} that have not come here"
-                self.held.append(Held(change, Reason.NOT_PERMITTED, detail))
+            if why := refused_clock(self.ledger, self.rights(change.version.dot), change):
+                self.held.append(Held(change, Reason.NOT_PERMITTED, why))
             elif label not in self.ledger.models:
                 self.held.append(Held(change, Reason.UNKNOWN_MODEL, f"{label} is not replicated here"))
             elif hlc.too_far_ahead(timestamp, now, limit):
@@ -122,7 +122,8 @@ class Planner:
             while fold(ledger, ledger.vendor.take_captures(CHUNK, [content.model.id])):
                 pass
         stamps = content.stamps_with(keys, texts)
-        buried, changes = self._buried(content, [c for c in changes if self._may_be(content, c, stamps)], stamps)
+        changes = self._admitted(content, changes, stamps.keys())
+        buried, changes = self._buried(content, changes, stamps.keys())
         pks = sorted({s.pk_text for s in stamps.values() if s.pk_text is not None} | set(texts.values()))
         busy = self._lock(content, pks)
         # Only now: what the application committed while we waited for its rows has its captures in sight.
@@ -154,53 +155,44 @@ class Planner:
             except Unfit as error:
                 self.held.append(Held(change, Reason.INVALID, str(error)))
                 continue
-            if not self._permitted(content, plan, here):
-                if here is None or stamp is None or local is None or change.version.clock.knows(local.dot):
-                    continue
+            rights = self.rights(change.version.dot)
+            why = refused_write(content, rights, plan.fields, plan.values, here) if plan.decision.write else ""
+            if why and here is not None and stamp is not None and unaware(version_of(ledger, stamp), change.version):
                 # Made without knowing what is here, it may have what it has no right to by being out of date only.
                 # The next of its author's would have it again, so this is settled: what is here stays.
-                self.held.pop()
                 plan = kept(ledger, content, stamp, tuple(here.values()), change)
+            elif why:
+                self.held.append(Held(change, Reason.NOT_PERMITTED, why))
+                continue
             if plan.decision.changes(local):
                 plans.append(plan)
             elif local is not None:
                 self.known[change.record] = local.clock
         return plans
 
-    def _may_be(self, content: Content, change: Change, stamps: Mapping[str, StampRow]) -> bool:
-        """Whether whoever brought it may bring a record with this key; otherwise it is held.
-
-        A key that is the dot of a record's first stamp is its node's to give. Given by another node beforehand, it
-        would keep that node from stamping a record of its own.
-        """
-        rights, key = self.rights(change.version.dot), change.record.key
-        if rights.relay or content.model.identity != "origin" or key in stamps:
-            return True
-        if key.rpartition(":")[0].partition("~")[0] == rights.peer:
-            return True
-        self.held.append(Held(change, Reason.NOT_PERMITTED, f"{rights.peer} may not make a record {key}"))
-        return False
+    def _admitted(self, content: Content, changes: list[Change], known: Collection[str]) -> list[Change]:
+        """Those of `changes` whose keys their bringers may use; the others are held."""
+        admitted = []
+        for change in changes:
+            rights = self.rights(change.version.dot)
+            why = "" if change.record.key in known else refused_key(content.model, rights, change)
+            if why:
+                self.held.append(Held(change, Reason.NOT_PERMITTED, why))
+            else:
+                admitted.append(change)
+        return admitted
 
     def _buried(
-        self, content: Content, changes: list[Change], stamps: Mapping[str, StampRow]
+        self, content: Content, changes: list[Change], known: Collection[str]
     ) -> tuple[list[Plan], list[Change]]:
-        """Tombstones for records that were deleted here so long ago that theirs are purged; and the other changes.
+        """Tombstones for records whose own were purged, and the other changes.
 
-        The invariant: what a clock knows that we have incorporated has a stamp here, waits here, or was purged. Who
-        never heard of the deletion gets a new one, which knows its version, and that goes to the log.
+        Who never heard of the deletion gets a new one, which knows its version, and that goes to the log.
         """
-        if not self.ledger.local.purged:
-            return [], changes
-        suspects = {
-            change.record.key
-            for change in changes
-            if change.record.key not in stamps and self.ledger.incorporated_any(change.version.clock)
-        }
-        waiting = Parked.objects.using(self.ledger.using).filter(model=content.model.label, key__in=suspects)
-        suspects -= set(waiting.values_list("key", flat=True))
+        keys = purged(self.ledger, content.model, changes, known)
         plans, others = [], []
         for change in changes:
-            if change.record.key not in suspects:
+            if change.record.key not in keys:
                 others.append(change)
             elif change.deleted:
                 self.known[change.record] = change.version.clock  # the tombstone itself: it may rest
@@ -209,30 +201,6 @@ class Planner:
                 decision = Decision(False, version)
                 plans.append(Plan(change, None, decision, (), None, (whole_of(change),), machine=True))
         return plans, others
-
-    def _permitted(self, content: Content, plan: Plan, here: Mapping[str, Any] | None) -> bool:
-        """Whether the plan's bringer may write what it would write; otherwise its change is held."""
-        rights, model = self.rights(plan.change.version.dot), content.model
-        if not (plan.decision.write and rights.read_only):
-            return True
-        if model.label in rights.read_only:
-            names = [model.label]
-        else:
-            protected = rights.protected(model)
-            names = [model.own_name(name) for name in self._changed(content, plan, here) if name in protected]
-        if names:
-            detail = f"{rights.peer} may not write {', '.join(names)} here"
-            self.held.append(Held(plan.change, Reason.NOT_PERMITTED, detail))
-        return not names
-
-    def _changed(self, content: Content, plan: Plan, here: Mapping[str, Any] | None) -> list[str]:
-        """The fields to which the plan gives other values than they have; in a new row, than it would have anyway."""
-        if plan.values is None:
-            return []
-        pairs = zip(plan.fields, plan.values, strict=True)
-        if here is None:
-            return [name for name, value in pairs if not harmless(content.columns[name].field, value)]
-        return [name for name, value in pairs if name in here and not same(value, here[name])]
 
     def _readable(self, content: Content, changes: list[Change]) -> tuple[list[Change], dict[str, str]]:
         """The changes whose keys this model can have, and the primary keys where those are the same."""

@@ -1,0 +1,81 @@
+"""Whether what a peer brings may be written here at all: by its rights, and by what was deleted here long ago."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from handleref_sync.core.change import Change
+from handleref_sync.core.version_vector import Dot
+from handleref_sync.models import Parked
+from handleref_sync.registry import Replicated
+from handleref_sync.replication.content import Content
+from handleref_sync.replication.joining import same
+from handleref_sync.replication.ledger import Ledger
+from handleref_sync.replication.rights import Rights, harmless
+
+RightsOfDot = Callable[[Dot], Rights]
+"""What whoever brought the change with a dot may write."""
+
+
+def refused_clock(ledger: Ledger, rights: Rights, change: Change) -> str:
+    """Why the change's clock isn't believed; empty if it is."""
+    stranger = rights.knows_too_much(change, ledger.met)
+    return f"it claims to know writes of {stranger} that have not come here" if stranger else ""
+
+
+def refused_key(model: Replicated, rights: Rights, change: Change) -> str:
+    """Why whoever brought it may not make a record with this key; empty if it may.
+
+    A key that is the dot of a record's first stamp is its node's to give. Given by another node beforehand, it would
+    keep that node from stamping a record of its own.
+    """
+    if rights.relay or model.identity != "origin":
+        return ""
+    node = change.record.key.rpartition(":")[0].partition("~")[0]
+    return "" if node == rights.peer else f"{rights.peer} may not make a record {change.record.key}"
+
+
+def refused_write(
+    content: Content,
+    rights: Rights,
+    fields: Sequence[str],
+    values: Sequence[Any] | None,
+    here: Mapping[str, Any] | None,
+) -> str:
+    """Why whoever brought it may not write `values` over the row `here`, or delete it; empty if it may."""
+    model = content.model
+    if not rights.read_only:
+        return ""
+    names = [model.label]
+    if model.label not in rights.read_only:
+        protected = rights.protected(model)
+        changed = [] if values is None else _changed(content, fields, values, here)
+        names = [model.own_name(name) for name in changed if name in protected]
+    return f"{rights.peer} may not write {', '.join(names)} here" if names else ""
+
+
+def _changed(
+    content: Content, fields: Sequence[str], values: Sequence[Any], here: Mapping[str, Any] | None
+) -> list[str]:
+    """The fields that get other values than they have; in a new row, than it would have anyway."""
+    pairs = zip(fields, values, strict=True)
+    if here is None:
+        return [name for name, value in pairs if not harmless(content.columns[name].field, value)]
+    return [name for name, value in pairs if name in here and not same(value, here[name])]
+
+
+def purged(ledger: Ledger, model: Replicated, changes: Iterable[Change], known: Collection[str]) -> set[str]:
+    """The keys, of those not `known`, of records that were deleted here so long ago that their tombstones are purged.
+
+    The invariant: what a clock knows that we have incorporated has a stamp here, waits here, or was purged.
+    """
+    if not ledger.local.purged:
+        return set()
+    suspects = {
+        change.record.key
+        for change in changes
+        if change.record.key not in known and ledger.incorporated_any(change.version.clock)
+    }
+    waiting = Parked.objects.using(ledger.using).filter(model=model.label, key__in=suspects)
+    return suspects - set(waiting.values_list("key", flat=True))
