@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -41,12 +41,10 @@ def install(using: str, node: str | None = None) -> None:
     fresh = _number_models(using)
     registry.forget(using)
     _remove_orphans(using, vendor)
-    noted = ReplicatedModel.objects.using(using).in_bulk()
-    sequence = LocalNode.objects.using(using).get().sequence
-    for described in registry.replicated(using).values():
+    there = [(described, present_columns(vendor, described)) for described in registry.replicated(using).values()]
+    _note_columns(using, there)
+    for described, columns in there:
         with transaction.atomic(using=using):
-            columns = present_columns(vendor, described)
-            _note_columns(using, described, columns, noted[described.id], sequence)
             watched = bool(columns) and vendor.watched(described, columns)
             if columns and (vendor.install(described, columns) or fresh):
                 vendor.capture_existing(described)
@@ -71,14 +69,19 @@ def _number_models(using: str) -> bool:
     return not known
 
 
-def _note_columns(using: str, model: Replicated, columns: list[str], row: ReplicatedModel, sequence: int) -> None:
+def _note_columns(using: str, there: Sequence[tuple[Replicated, list[str]]]) -> None:
     """Note which columns are new. What was stamped before says nothing of them, though the table has values there."""
-    present = {column.name for column in model.columns if column.column in columns}
-    after = sequence if row.fields else 0
-    fields = {name: row.fields.get(name, after) for name in sorted(present)}
-    if fields != row.fields:
-        row.fields = fields
-        row.save(using=using, update_fields=["fields"])
+    rows, changed = ReplicatedModel.objects.using(using).in_bulk(), []
+    sequence = LocalNode.objects.using(using).get().sequence
+    for model, columns in there:
+        row = rows[model.id]
+        present = {column.name for column in model.columns if column.column in columns}
+        after = sequence if row.fields else 0
+        fields = {name: row.fields.get(name, after) for name in sorted(present)}
+        if fields != row.fields:
+            row.fields = fields
+            changed.append(row)
+    ReplicatedModel.objects.using(using).bulk_update(changed, ["fields"], batch_size=100)
 
 
 def _remove_orphans(using: str, vendor: Vendor) -> None:
