@@ -15,12 +15,11 @@ from django.db import DataError, IntegrityError
 
 from handleref_sync import versioning, wire
 from handleref_sync.core import hlc
-from handleref_sync.core.change import Change, Record
+from handleref_sync.core.change import Record
 from handleref_sync.core.join import Lost
 from handleref_sync.core.version_vector import Dot
-from handleref_sync.exceptions import ConfigurationError, MalformedBody, SyncError, TooLarge
+from handleref_sync.exceptions import ConfigurationError, MalformedBody, TooLarge
 from handleref_sync.models import Capture, Conflict, Stamp
-from handleref_sync.replication import shape
 from handleref_sync.replication.content import Content, Parents
 from handleref_sync.replication.ledger import Ledger, locked
 from handleref_sync.replication.stamping import pk_text
@@ -73,26 +72,6 @@ def content_of(conflict: Conflict) -> tuple[list[str], list[Any]] | None:
     if not all(isinstance(name, str) for name in fields):
         raise Unfit("its content has a field without a name")
     return fields, values
-
-
-def refuse_other(change: Change) -> None:
-    """Raises Unfit where a peer brings an entry that nobody's log can have made."""
-    if change.deleted:
-        return
-    content = dict(zip(change.fields, change.values or (), strict=True))
-    try:
-        about = Record(shape.label(content["model"]), str(content["key"]))
-        dot = Dot(shape.node(content["node"]), shape.counter(content["counter"]))
-        shape.keys((content["key"],))
-        if shape.counter(content["timestamp"]) > hlc.MAX_TIMESTAMP:
-            raise ValueError("a timestamp out of range")
-    except (KeyError, TypeError, ValueError, SyncError) as error:
-        raise Unfit(f"the entry speaks of no version ({error})") from error
-    aspect = content.get("aspect") or ""
-    if not isinstance(aspect, str) or change.record.key != entry_id(about, dot, aspect):
-        raise Unfit("the entry has another ID than the version that it speaks of")
-    if content.get("data") is not None:
-        content_of(Conflict(data=content["data"]))
 
 
 def log(ledger: Ledger, losers: Sequence[Lost]) -> list[str]:

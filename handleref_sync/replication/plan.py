@@ -209,8 +209,6 @@ class Planner:
         good, texts = [], {}
         for change in changes:
             try:
-                if content.model.label == conflicts.LABEL:
-                    conflicts.refuse_other(change)
                 texts[change.record.key] = content.pk_of_key(change.record.key)[1]
                 good.append(change)
             except Unfit as error:

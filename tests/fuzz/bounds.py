@@ -128,12 +128,12 @@ def cases():
         wire.pack({**page, "rows": [[0, f"edge:{n}", 0, n, None, stamp, ["x"]] for n in range(1, 20_002)]}),
     )
     yield (
-        "20,000 changes, each to be parked",
+        "2,000 changes, each to be parked",
         "push",
         wire.pack(
             {
                 **page,
-                "rows": [[0, f"edge:{n}", 0, n, None, stamp, ["x"]] for n in range(2, 20_002)],
+                "rows": [[0, f"edge:{n}", 0, n, None, stamp, ["x"]] for n in range(2, 2_002)],
                 "cursor": [3, "t"],
             }
         ),
