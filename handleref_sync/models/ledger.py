@@ -33,6 +33,7 @@ class LocalNode(models.Model):
     incarnation = models.ForeignKey(Node, on_delete=models.PROTECT)
     sequence = models.BigIntegerField(default=0)
     private_key = models.BinaryField()
+    next_key = models.BinaryField(null=True, help_text="a new key, as long as not all peers know it")
     baseline = models.SlugField(max_length=60, blank=True, db_index=False, help_text="of whom one is being taken")
     vouched_by = models.SlugField(
         max_length=60, blank=True, db_index=False, help_text="the peer on whose word it took its incarnation"

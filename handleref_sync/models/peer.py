@@ -11,6 +11,8 @@ class Peer(models.Model):
     name = models.SlugField(max_length=60, unique=True)
     url = models.URLField(max_length=500, blank=True)
     public_key = models.BinaryField()
+    next_public_key = models.BinaryField(null=True, help_text="the key with which it is going to sign")
+    knows_next = models.BooleanField(default=False, help_text="it has our newest key")
     can_pull = models.BooleanField(default=True, help_text="may read our changes")
     can_push = models.BooleanField(default=True, help_text="may bring us changes")
     relay = models.BooleanField(default=True, help_text="may pass on what others wrote, not only its own")

@@ -22,7 +22,7 @@ from handleref_sync.exceptions import (
     VersionMismatch,
 )
 from handleref_sync.models import LocalNode, Node, Peer
-from handleref_sync.replication import shape
+from handleref_sync.replication import keys, shape
 from handleref_sync.replication.feed import Scope
 from handleref_sync.replication.ledger import Ledger, locked, now_ms
 from handleref_sync.replication.page import SAME_VERSION, START, Cursor, misshapen
@@ -51,6 +51,10 @@ class Hello:
     cursor_scope: str
     may_pull: bool = True
     may_push: bool = True
+    next_key: bytes = b""
+    """The public key with which it is going to sign."""
+    knows_key: bytes = b""
+    """The fingerprint of the newest key of the other that it has."""
 
     def to_message(self) -> dict[str, Any]:
         """The wire form."""
@@ -66,6 +70,8 @@ class Hello:
             "cursor_scope": self.cursor_scope,
             "may_pull": self.may_pull,
             "may_push": self.may_push,
+            "next_key": self.next_key,
+            "knows_key": self.knows_key,
         }
 
     @classmethod
@@ -92,6 +98,8 @@ class Hello:
                 shape.text(message["cursor_scope"], shape.TOKEN_LENGTH, "a scope"),
                 bool(message.get("may_pull", True)),
                 bool(message.get("may_push", True)),
+                shape.octets(message.get("next_key", b""), (0, 32), "a key"),
+                shape.octets(message.get("knows_key", b""), (0, 16), "a fingerprint"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise misshapen("hello", error) from error
@@ -123,6 +131,8 @@ def hello(using: str, peer: Peer, *, starting: bool = False) -> Hello:
         peer.pull_scope,
         peer.can_pull,
         peer.can_push,
+        keys.offered(ledger.local),
+        keys.known(peer),
     )
 
 
@@ -149,6 +159,7 @@ def meet(using: str, peer: Peer, theirs: Hello, *, starting: bool = False) -> bo
             hint="Set the wrong one right, by NTP if you can, or raise MAX_CLOCK_SKEW.",
         )
     restored = _restored(using, peer, theirs)
+    keys.met(using, peer, theirs.next_key, theirs.knows_key)
     if peer.known != str(theirs.vector):
         peer.known = str(theirs.vector)
         peer.save(using=using, update_fields=["known"])

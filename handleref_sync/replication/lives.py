@@ -10,7 +10,7 @@ from handleref_sync.capture.base import vendor_for
 from handleref_sync.conf import settings
 from handleref_sync.exceptions import ConfigurationError
 from handleref_sync.models import Invite, LocalNode, Node, Nonce, Peer
-from handleref_sync.replication import place
+from handleref_sync.replication import keys, place
 from handleref_sync.replication.ledger import local_node, locked
 
 
@@ -52,7 +52,7 @@ def become(using: str) -> str:
                 f"{name} is the ID of another node of this network.", hint="Set one that no node ever had."
             )
         local.incarnation = Node.objects.using(using).create(name=name)
-        local.name, local.vouched_by, local.baseline = name, "", ""
+        local.name, local.vouched_by, local.baseline, local.next_key = name, "", "", None
         local.private_key = Ed25519PrivateKey.generate().private_bytes_raw()
         local.save(using=using)
         for rows in (Peer.objects, Invite.objects, Nonce.objects):
@@ -68,6 +68,7 @@ def revoke(using: str, name: str) -> None:
         if not Peer.objects.using(using).filter(name=name).update(revoked=timezone.now(), lease="", lease_until=None):
             raise no_peer(using, name)
         Invite.objects.using(using).filter(peer_name=name, used_at=None).delete()
+    keys.settle(using)
 
 
 def forget(using: str, name: str) -> None:
@@ -77,6 +78,7 @@ def forget(using: str, name: str) -> None:
             raise no_peer(using, name)
         Invite.objects.using(using).filter(peer_name=name).delete()
         Nonce.objects.using(using).filter(peer_name=name).delete()
+    keys.settle(using)
 
 
 def no_peer(using: str, name: str) -> ConfigurationError:

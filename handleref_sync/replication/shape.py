@@ -65,6 +65,13 @@ def unfit_key(key: str) -> str | None:
     return None
 
 
+def octets(value: Any, lengths: tuple[int, ...], what: str) -> bytes:
+    """Bytes of one of these lengths."""
+    if type(value) is not bytes or len(value) not in lengths:
+        raise ValueError(f"{what} that is none")
+    return value
+
+
 def label(value: Any) -> str:
     return text(value, LABEL_LENGTH, "a model label")
 

@@ -7,7 +7,6 @@ Scheme and host are not covered, for a proxy that ends TLS changes them; the rec
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 from collections.abc import Callable, MutableMapping
@@ -39,6 +38,8 @@ from handleref_sync.exceptions import (
     UnknownPeer,
 )
 from handleref_sync.models import LocalNode, Nonce, Peer
+from handleref_sync.replication import keys
+from handleref_sync.replication.keys import fingerprint as fingerprint
 
 CONTENT_TYPE = "application/vnd.msgpack"
 RECIPIENT = "Sync-Recipient"
@@ -105,17 +106,13 @@ def now() -> float:
     return time.time()
 
 
-def fingerprint(public_key: bytes) -> bytes:
-    """What a pairing token carries of a key: enough that nobody finds a second key for it."""
-    return hashlib.sha256(public_key).digest()[:16]
-
-
-def identity(using: str) -> Identity:
-    """This node's name and key in the database `using`. Raises NotInstalled before the first ``migrate``."""
-    local = LocalNode.objects.using(using).only("name", "private_key").first()
+def identity(using: str, peer: Peer | None = None) -> Identity:
+    """This node's name, and the key by which `peer` knows it. Raises NotInstalled before the first ``migrate``."""
+    local = LocalNode.objects.using(using).only("name", "private_key", "next_key").first()
     if local is None:
         raise NotInstalled("This database is not a node yet.", hint="Set HANDLEREF_SYNC['NODE'] and run migrate.")
-    return Identity(local.name, Ed25519PrivateKey.from_private_bytes(bytes(local.private_key)))
+    key = local.next_key if peer is not None and peer.knows_next and local.next_key else local.private_key
+    return Identity(local.name, Ed25519PrivateKey.from_private_bytes(bytes(key)))
 
 
 def sign_request(me: Identity, request: Request, body: bytes, recipient: str) -> None:
@@ -157,7 +154,13 @@ def authenticate(using: str, me: Identity, request: Request) -> tuple[Peer, Veri
         found.append(peer)
         return Ed25519PublicKey.from_public_bytes(bytes(peer.public_key))
 
-    result = _verify(request, find, REQUEST_COVERS)
+    try:
+        result = _verify(request, find, REQUEST_COVERS)
+    except BadSignature:
+        if not (found and found[0].next_public_key):
+            raise
+        result = verify_with_key(request, found[0].name, bytes(found[0].next_public_key))
+        keys.promote(using, found[0])
     return found[0], result
 
 

@@ -17,12 +17,14 @@ from typing import Any, TypeVar
 
 import requests
 import urllib3.exceptions
+from http_message_signatures import VerifyResult
 
 from handleref_sync import wire
 from handleref_sync.conf import settings
 from handleref_sync.core.printable import printable
 from handleref_sync.exceptions import BadSignature, DatabaseFailed, PeerRefused, PeerUnreachable, SyncError, TooLarge
 from handleref_sync.models import Peer
+from handleref_sync.replication import keys
 from handleref_sync.transport import auth
 
 CONNECT_TIMEOUT = 10.0
@@ -194,7 +196,9 @@ class HttpTransport:
 
     def __init__(self, using: str, peer: Peer, *, sleep: Callable[[float], object] = time.sleep) -> None:
         self.peer = peer
-        self._me = auth.identity(using)
+        self._using = using
+        self._me = auth.identity(using, peer)
+        self._promoted = False
         self._caller = Caller(peer.name, peer.url, sleep)
         self._encoding = "gzip"
 
@@ -247,6 +251,20 @@ class HttpTransport:
     def close(self) -> None:
         """Close the connection."""
         self._caller.close()
+        if self._promoted and self.peer.next_public_key:
+            keys.promote(self._using, self.peer)
+
+    def _verify(self, head: auth.Response) -> VerifyResult:
+        """Check the signature, by the peer's key or by the one that it said comes next."""
+        name, newer = self.peer.name, self.peer.next_public_key
+        try:
+            return auth.verify_with_key(head, name, bytes(self.peer.public_key))
+        except BadSignature:
+            if not newer:
+                raise
+            result = auth.verify_with_key(head, name, bytes(newer))
+        self._promoted = True  # it is written in `close`, for this may run in a thread that touches no database
+        return result
 
     def _read(self, answer: Answer) -> dict[str, Any]:
         head, name = answer.head, self.peer.name
@@ -258,7 +276,7 @@ class HttpTransport:
                 )
             error = refused(name, head, answer.read(ERROR_BYTES), signed=False)
             raise Transient(error) if head.status_code in TRANSIENT else error
-        result = auth.verify_with_key(head, name, bytes(self.peer.public_key))
+        result = self._verify(head)
         body = answer.read(settings.max_body)
         auth.verify_body(head, result, body)
         if head.status_code != 200:

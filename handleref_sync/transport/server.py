@@ -89,7 +89,7 @@ def exchange(request: HttpRequest, action: str) -> HttpResponse:
         _check_head(incoming, settings.max_body)
         me = auth.identity(using)
         peer, result = auth.authenticate(using, me, incoming.head)
-        incoming.me = me
+        incoming.me = me = auth.identity(using, peer)
         if peer.revoked:
             again = f"Pair them again, if it is to come back: sync_invite {peer.name} on {me.name}."
             raise Revoked(f"{me.name} does not believe {peer.name} any more.", hint=again)
