@@ -6,7 +6,7 @@
     ├── ConfigurationError        a setting, a model declaration or a command line is wrong
     ├── NotInstalled              the ledger, the triggers or this node's name is missing
     ├── SyncInProgress            another process is syncing with this peer now
-    ├── DotReused                 one dot, two contents: a node was copied or restored
+    ├── DotReused                 a peer knows writes of ours that we lack: we were restored
     ├── ProtocolError             what arrived is not what the protocol allows
     │   ├── MalformedBody         garbled, cut short, or of an unknown extension type
     │   ├── TooLarge              over one of the stated limits

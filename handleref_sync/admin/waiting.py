@@ -17,7 +17,7 @@ from handleref_sync.models import Conflict, Parked
 from handleref_sync.replication.applier import retry_parked
 from handleref_sync.replication.conflicts import moment, restore
 from handleref_sync.replication.ledger import local_node
-from handleref_sync.replication.parking import ADVICE
+from handleref_sync.replication.parking import advice
 
 
 class ReadOnly(ModelAdmin):  # type: ignore[type-arg]
@@ -65,7 +65,7 @@ class ParkedAdmin(ReadOnly):
 
     @display(description=_("what to do"))
     def advice(self, obj: Parked) -> str:
-        return ADVICE[obj.reason]
+        return advice(obj)
 
     @action(description=_("Try all parked changes again"), permissions=["act"])
     def retry(self, request: HttpRequest, queryset: QuerySet[Parked]) -> None:

@@ -29,7 +29,7 @@ from handleref_sync.replication.plan import Held, Plan, Planner
 from handleref_sync.replication.references import Settler
 from handleref_sync.replication.revisions import Revisions
 from handleref_sync.replication.upgrade import take_effect
-from handleref_sync.replication.values import Unfit
+from handleref_sync.replication.values import REUSED, Unfit
 from handleref_sync.replication.writing import Writer
 from handleref_sync.signals import changes_applied, files_named
 
@@ -280,7 +280,10 @@ class Applier:
     def _hold(self, held: Held) -> int:
         self._anything_parked = True
         peer = self._peer_of(held.change.version.dot)
-        return int(parking.park(self.ledger, held.change, held.reason, held.detail, held.waits_for, peer))
+        new = parking.park(self.ledger, held.change, held.reason, held.detail, held.waits_for, peer)
+        if new and held.detail.startswith(REUSED):
+            logger.error("%s, which %s brought, waits: %s", held.change.record, peer, held.detail)
+        return int(new)
 
     def _peer_of(self, dot: Dot) -> str:
         return self._brought.get(dot, self.peer)

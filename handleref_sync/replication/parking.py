@@ -20,6 +20,7 @@ from handleref_sync.models import Parked
 from handleref_sync.replication.conflicts import moment
 from handleref_sync.replication.ledger import Ledger
 from handleref_sync.replication.stamping import PARAMETERS
+from handleref_sync.replication.values import REUSED
 
 Reason = Parked.Reason
 
@@ -103,6 +104,13 @@ ADVICE: dict[str, str] = {
 }
 
 
+def advice(change: Parked) -> str:
+    """What a person can do about it."""
+    if change.detail.startswith(REUSED):
+        return "Find out which node was copied or restored. Then write the record anew where it is right."
+    return ADVICE[change.reason]
+
+
 def describe(using: str) -> list[dict[str, Any]]:
     """What waits, for a person, the oldest first."""
     return [
@@ -118,10 +126,15 @@ def describe(using: str) -> list[dict[str, Any]]:
             "reason": change.reason,
             "in_words": change.get_reason_display(),
             "detail": change.detail,
-            "advice": ADVICE[change.reason],
+            "advice": advice(change),
         }
         for change in Parked.objects.using(using).select_related("node").order_by("since", "sequence")
     ]
+
+
+def reused(using: str) -> int:
+    """How many changes say something else than what was known under their dot."""
+    return Parked.objects.using(using).filter(detail__startswith=REUSED).count()
 
 
 def overdue(using: str) -> int:

@@ -15,13 +15,12 @@ from handleref_sync.core.join import Joined, Lost
 from handleref_sync.core.reconcile import Decision, Loser, reconcile
 from handleref_sync.core.version_vector import VersionVector
 from handleref_sync.declared import LWW
-from handleref_sync.exceptions import DotReused
 from handleref_sync.models import Capture, Parked
 from handleref_sync.replication import conflicts
 from handleref_sync.replication.carried import by_first_names, change_of_row, of_change, plain
 from handleref_sync.replication.content import Content
 from handleref_sync.replication.feed import version_of
-from handleref_sync.replication.joining import joined, same
+from handleref_sync.replication.joining import as_here, joined, reused, same
 from handleref_sync.replication.ledger import Ledger, StampRow, now_ms
 from handleref_sync.replication.stamping import CHUNK, fold, stamp_rows
 from handleref_sync.replication.values import Unfit
@@ -194,11 +193,11 @@ class Planner:
 
         incoming = change.version
         gone = here is None and stamp is not None and not stamp.deleted  # by a write that no trigger saw
-        if local is not None and local.dot == incoming.dot and not gone and not same_content():
-            raise DotReused(
-                f"{change.record} has two contents under the one dot {incoming.dot}.",
-                hint="A node was copied, or restored without a new incarnation; find out which before you go on.",
-            )
+        if local is not None and local.dot == incoming.dot and not gone:
+            mine = Change(change.record, local, content.fields, None if here is None else tuple(here.values()))
+            if mine.deleted != change.deleted:
+                raise reused(local.dot, f"it is {'deleted' if mine.deleted else 'not deleted'} here")
+            as_here(content, mine, change)
         decision = reconcile(local, incoming, same_content)
         if decision.loser is Loser.NONE or local is None:
             return Plan(change, stamp, decision, change.fields, change.values)
