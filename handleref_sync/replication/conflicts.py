@@ -14,7 +14,7 @@ from django.db import IntegrityError
 
 from handleref_sync import versioning, wire
 from handleref_sync.core import hlc
-from handleref_sync.core.change import Record
+from handleref_sync.core.change import Change, Record
 from handleref_sync.core.join import Lost
 from handleref_sync.core.version_vector import Dot
 from handleref_sync.exceptions import ConfigurationError
@@ -50,6 +50,14 @@ def entry(lost: Lost) -> Conflict:
         timestamp=loser.version.timestamp,
         data=data,
     )
+
+
+def other_content(change: Change) -> Lost:
+    """What `change` says under a dot under which something else is known: an entry beside that of the dot itself."""
+    values = None if change.deleted else {name: value for name, (_, value) in sorted(change.content.items())}
+    fields = () if values is None else tuple(values)
+    whole = Change(change.record, change.version, fields, None if values is None else tuple(values.values()))
+    return Lost(whole, f"={wire.digest(values)[:16]}")
 
 
 def log(ledger: Ledger, losers: Sequence[Lost]) -> list[str]:

@@ -5,8 +5,9 @@ The invariant: what has arrived is in its table, superseded by a write that knew
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -15,14 +16,20 @@ from django.utils import timezone
 from handleref_sync import wire
 from handleref_sync.conf import settings
 from handleref_sync.core.change import Change, Record
+from handleref_sync.core.join import Granularity, Lost, join
 from handleref_sync.core.version_vector import VersionVector
 from handleref_sync.models import Parked
-from handleref_sync.replication.conflicts import moment
+from handleref_sync.replication import conflicts
+from handleref_sync.replication.carried import by_first_names
+from handleref_sync.replication.content import Content
+from handleref_sync.replication.feed import change_of
+from handleref_sync.replication.joining import as_here, same
 from handleref_sync.replication.ledger import Ledger
 from handleref_sync.replication.stamping import PARAMETERS
-from handleref_sync.replication.values import REUSED
+from handleref_sync.replication.values import REUSED, Unfit
 
 Reason = Parked.Reason
+logger = logging.getLogger("handleref_sync.replication")
 
 
 def park(
@@ -33,19 +40,43 @@ def park(
     waits_for: Record | None = None,
     peer: str = "",
 ) -> bool:
-    """Keep `change`, which `peer` brought, until it can be written. False if that very version was parked already."""
+    """Keep `change`, which `peer` brought, until it can be written. False if its dot is parked already."""
     version = change.version
     node = ledger.node_number(version.dot.node)
     known = Parked.objects.using(ledger.using).filter(node=node, counter=version.dot.counter)
     why = {"reason": reason, "detail": detail[:1000], "waits_for": str(waits_for or "")}
     before = known.first()
     if before is not None:
-        known.exclude(**why).update(**why)
-        clock = VersionVector.parse(before.clock)
-        if not clock.covers(version.clock):
-            # Somebody has united it with others meanwhile, and those behind us have to learn that.
-            known.update(clock=str(clock.unite(version.clock)), sequence=ledger.take(1))
+        there = change_of(ledger, before)
+        if there.version == version and there.record == change.record:
+            known.exclude(**why).update(**why)
+        elif _contradict(ledger, there, change):
+            logger.error(
+                "%s came with %s: %s. The second is in the conflict log.", change.record, version.dot, REUSED
+            )
+            _log(ledger, [conflicts.other_content(change)])
+        elif not there.version.clock.covers(version.clock):
+            # Somebody has joined it with others meanwhile, and those behind us have to learn that. Under one dot the
+            # granularity makes no difference: a resolver is asked about versions that did not know each other.
+            both = join(there, change, same, Granularity.ROW)
+            _log(ledger, both.lost)
+            known.update(**_columns(both.change), sequence=ledger.take(1), **why)
         return False
+    Parked.objects.using(ledger.using).create(
+        model=change.record.model,
+        key=change.record.key,
+        node_id=node,
+        counter=version.dot.counter,
+        **_columns(change),
+        peer=peer,
+        sequence=ledger.take(1),
+        **why,
+    )
+    return True
+
+
+def _columns(change: Change) -> dict[str, Any]:
+    """Of a parked row: what a later form of the same version may have otherwise."""
     data = None
     if change.values is not None:
         content: dict[str, Any] = {"fields": list(change.fields), "values": list(change.values)}
@@ -54,19 +85,29 @@ def park(
                 [name, mark.timestamp, *mark.dot, value] for name, (mark, value) in sorted(change.carried.items())
             ]
         data = wire.pack(content)
-    Parked.objects.using(ledger.using).create(
-        model=change.record.model,
-        key=change.record.key,
-        node_id=node,
-        counter=version.dot.counter,
-        clock=str(version.clock),
-        timestamp=version.timestamp,
-        data=data,
-        peer=peer,
-        sequence=ledger.take(1),
-        **why,
-    )
-    return True
+    return {"clock": str(change.version.clock), "timestamp": change.version.timestamp, "data": data}
+
+
+def _contradict(ledger: Ledger, one: Change, other: Change) -> bool:
+    """Whether two changes with one dot can't both be what its write said."""
+    if one.record != other.record or one.deleted != other.deleted:
+        return True
+    model = ledger.models.get(one.record.model)
+    if model is None:
+        return False  # which of its fields are references, nobody here can say
+    try:
+        as_here(Content(ledger, model), by_first_names(one, model.aliases), by_first_names(other, model.aliases))
+    except Unfit:
+        return True
+    return False
+
+
+def _log(ledger: Ledger, losers: Sequence[Lost]) -> None:
+    # An entry of the log that contradicts another one is an error of who made it, and no loser of anything.
+    losers = [lost for lost in losers if lost.change.record.model != conflicts.LABEL]
+    if losers:
+        with ledger.vendor.applying():
+            conflicts.log(ledger, losers)
 
 
 def superseded(ledger: Ledger, applied: Mapping[Record, VersionVector]) -> None:
@@ -119,7 +160,7 @@ def describe(using: str) -> list[dict[str, Any]]:
             "key": change.key,
             "node": change.node.name,
             "counter": change.counter,
-            "written": moment(change.timestamp),
+            "written": conflicts.moment(change.timestamp),
             "peer": change.peer,
             "since": change.since.isoformat(timespec="seconds"),
             "what": "deletion" if change.data is None else "content",
