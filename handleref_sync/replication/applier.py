@@ -151,7 +151,7 @@ class Applier:
         self.peer = peer
         self.revisions = Revisions.of(ledger)
         self._brought: dict[Dot, str] = {}
-        """Who brought what had been parked."""
+        """Who brought what is tried again."""
         self._anything_parked = Parked.objects.using(ledger.using).exists()
 
     def apply(self, changes: Sequence[Change]) -> Outcome:
@@ -171,7 +171,7 @@ class Applier:
                 return total
             self._anything_parked = True
             retried = [(change_of(self.ledger, p), p.peer) for p in parked]
-            self._brought = {change.version.dot: peer for change, peer in retried if peer}
+            self._brought = {change.version.dot: peer for change, peer in retried}
             after = self.apply([change for change, _ in retried])
             after.parked = 0  # they were counted when they came
             total.add(after)
@@ -188,7 +188,7 @@ class Applier:
         reasons = (Reason.STILL_REFERENCED, Reason.PARENT_DELETED, Reason.UNIQUE)
         for parked in parking.waiting(self.ledger):
             if parked.reason in reasons:
-                self._brought = {version_of(self.ledger, parked).dot: parked.peer} if parked.peer else {}
+                self._brought = {version_of(self.ledger, parked).dot: parked.peer}
                 total.add(self._settle(parked))
         if total.applied:
             total.add(self.retry())
@@ -264,7 +264,8 @@ class Applier:
         for held in planner.held:
             outcome.parked += self._hold(held)
         if self._anything_parked:
-            parking.superseded(ledger, {**planner.known, **{p.change.record: p.decision.stamp.clock for p in plans}})
+            now = {**planner.known, **{p.change.record: p.decision.stamp for p in plans}}
+            parking.superseded(ledger, now, self._brought.keys())
         outcome.applied = len(plans)
         for plan in plans:
             if plan.decision.write:
@@ -286,7 +287,7 @@ class Applier:
         return int(new)
 
     def _peer_of(self, dot: Dot) -> str:
-        return self._brought.get(dot, self.peer)
+        return self._brought.get(dot) or self.peer
 
     def _stamp(self, plans: list[Plan], writer: Writer) -> None:
         """Write the stamps that the decisions made, each with a sequence of its own."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -15,14 +15,14 @@ from django.utils import timezone
 
 from handleref_sync import wire
 from handleref_sync.conf import settings
-from handleref_sync.core.change import Change, Record
+from handleref_sync.core.change import Change, Record, Version
 from handleref_sync.core.join import Granularity, Lost, join
-from handleref_sync.core.version_vector import VersionVector
+from handleref_sync.core.version_vector import Dot
 from handleref_sync.models import Parked
 from handleref_sync.replication import conflicts
 from handleref_sync.replication.carried import by_first_names
 from handleref_sync.replication.content import Content
-from handleref_sync.replication.feed import change_of
+from handleref_sync.replication.feed import change_of, version_of
 from handleref_sync.replication.joining import as_here, same
 from handleref_sync.replication.ledger import Ledger
 from handleref_sync.replication.stamping import PARAMETERS
@@ -110,8 +110,13 @@ def _log(ledger: Ledger, losers: Sequence[Lost]) -> None:
             conflicts.log(ledger, losers)
 
 
-def superseded(ledger: Ledger, applied: Mapping[Record, VersionVector]) -> None:
-    """Drop parked versions that the applied clocks know."""
+def superseded(ledger: Ledger, applied: Mapping[Record, Version], tried: Collection[Dot]) -> None:
+    """Drop parked versions all of which the applied versions know.
+
+    To know the dot is not enough: joined with others, a version is more than its own write, and what it has of them
+    is nowhere else here. It is tried again, and joined. One that says something else under the very dot of the
+    applied version stays until that is over, unless it was itself among those `tried`.
+    """
     keys: dict[str, list[str]] = defaultdict(list)
     for record in applied:
         keys[record.model].append(record.key)
@@ -119,9 +124,15 @@ def superseded(ledger: Ledger, applied: Mapping[Record, VersionVector]) -> None:
         for start in range(0, len(some), PARAMETERS):
             parked = Parked.objects.using(ledger.using).filter(model=label, key__in=some[start : start + PARAMETERS])
             for change in parked:
-                clock = applied[Record(change.model, change.key)]
-                if clock.counter(ledger.node_name(change.node_id)) >= change.counter:
-                    change.delete(using=ledger.using)
+                here, version = applied[Record(change.model, change.key)], version_of(ledger, change)
+                if not here.clock.covers(version.clock):
+                    continue
+                if change.detail.startswith(REUSED):
+                    if here.dot == version.dot and version.dot not in tried:
+                        continue
+                    if here.dot != version.dot:  # written anew, by somebody who had not this content
+                        _log(ledger, [conflicts.other_content(change_of(ledger, change))])
+                change.delete(using=ledger.using)
 
 
 def waiting(ledger: Ledger, arrived: Iterable[Record] | None = None) -> list[Parked]:

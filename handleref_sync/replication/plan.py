@@ -13,7 +13,6 @@ from handleref_sync.core import hlc
 from handleref_sync.core.change import Change, Record, Version
 from handleref_sync.core.join import Joined, Lost
 from handleref_sync.core.reconcile import Decision, Loser, reconcile
-from handleref_sync.core.version_vector import VersionVector
 from handleref_sync.declared import LWW
 from handleref_sync.models import Capture, Parked
 from handleref_sync.replication import conflicts
@@ -67,8 +66,8 @@ class Planner:
         self.ledger = ledger
         self.contents: dict[str, Content] = {}
         self.held: list[Held] = []
-        self.known: dict[Record, VersionVector] = {}
-        """Clocks of the records of which nothing new came."""
+        self.known: dict[Record, Version] = {}
+        """What is here of the records of which nothing new came."""
         self.unknown: dict[str, set[str]] = defaultdict(set)
         """By model: fields in these changes that have no column here."""
 
@@ -117,7 +116,7 @@ class Planner:
             local = versions.get(change.record.key)
             if stamp is not None and local is not None and stamp.pk_text in busy:
                 if local.clock.covers(change.version.clock):
-                    self.known[change.record] = local.clock
+                    self.known[change.record] = local
                     continue
                 self.held.append(Held(change, Reason.LOCKED))
                 continue
@@ -135,7 +134,7 @@ class Planner:
             if plan.decision.changes(local):
                 plans.append(plan)
             elif local is not None:
-                self.known[change.record] = local.clock
+                self.known[change.record] = local
         return plans
 
     def _readable(self, content: Content, changes: list[Change]) -> tuple[list[Change], dict[str, str]]:

@@ -10,9 +10,13 @@ from django.core.management import call_command
 from handleref_sync.core.change import Change, Mark, Record, Version
 from handleref_sync.core.version_vector import Dot, VersionVector
 from handleref_sync.models import Conflict, Node, Parked, Peer, Stamp
+from handleref_sync.replication.applier import apply_page
+from handleref_sync.replication.conflicts import describe
 from handleref_sync.replication.content import Content
+from handleref_sync.replication.feed import change_of
 from handleref_sync.replication.joining import joined
-from handleref_sync.replication.ledger import Ledger
+from handleref_sync.replication.ledger import Ledger, locked
+from handleref_sync.replication.page import Page
 from handleref_sync.status import status
 from tests.nodes.network import ALIASES, Network, parked, tick
 from tests.nodes.test_hard_cases import silently
@@ -63,6 +67,25 @@ def test_writing_it_anew_settles_it():
     net.ok("b", "a")
     assert Tag.objects.using(A).get().name == "right"
     assert net.ok("b", "a").settled and net.rows("a") == net.rows("b")
+    assert [lost["values"]["name"] for lost in describe(A)] == ["a copy of the node wrote this"]
+
+
+def test_it_stays_while_what_is_known_here_comes_with_a_greater_clock():
+    net = Network("abc", [Tag])
+    row = Tag.objects.using(A).create(name="t")
+    net.everywhere()
+    silently(A, "UPDATE testapp_tag SET name = 'a copy of the node wrote this'")
+    from_the_beginning()
+    net.ok("b", "a")
+    with locked(B) as ledger:
+        known = change_of(ledger, Parked.objects.using(B).get())._replace(values=("t",))
+    greater = known.version._replace(clock=known.version.clock.with_dot(Dot("c", 7)))
+    page = Page([known._replace(version=greater)], (0, ""), True, True, VersionVector())
+    apply_page(B, net.peer("b", "c"), page, whole=False, scope="")
+    assert parked("b") == [("testapp.tag", str(row.pk), "invalid")]
+    silently(A, "UPDATE testapp_tag SET name = 't'")
+    silently(B, "UPDATE testapp_tag SET name = 'a copy of the node wrote this'")
+    assert net.ok("b", "c").settled and not Conflict.objects.using(B).exists()  # made equal by hand: over
 
 
 def test_a_deletion_and_a_row_under_one_dot():

@@ -1,4 +1,4 @@
-"""A parked version that comes again, joined with others."""
+"""A parked version that comes again: joined with others, or known by its dot alone."""
 
 import logging
 
@@ -6,12 +6,14 @@ import pytest
 
 from handleref_sync.core.change import Change, Mark, Record, Version
 from handleref_sync.core.version_vector import Dot, VersionVector
-from handleref_sync.models import Conflict, Parked
+from handleref_sync.models import Conflict, Parked, Stamp
 from handleref_sync.replication import parking
+from handleref_sync.replication.applier import apply_page
 from handleref_sync.replication.conflicts import describe
 from handleref_sync.replication.feed import change_of
 from handleref_sync.replication.ledger import locked
-from tests.nodes.network import ALIASES, ORDERS, Network, sequence, tick
+from handleref_sync.replication.page import Page
+from tests.nodes.network import ALIASES, ORDERS, Network, parked, sequence, tick
 from tests.refapp.models import Seat
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=list(ALIASES.values()))
@@ -48,6 +50,27 @@ def test_a_joined_version_under_the_same_dot_takes_the_place_of_the_parked_one(n
     make_way(net, pairs)
     assert sorted(Seat.objects.using(C).values_list("number", "name")) == [(5, "x"), (100, "y")]
     assert not Conflict.objects.using(C).exists()
+
+
+@pytest.mark.parametrize("pairs", ORDERS)
+def test_a_write_that_knew_the_dot_alone_does_not_drop_what_is_parked_under_it(net, pairs):
+    Seat.objects.using(B).filter(number=1).update(name="x")
+    tick()
+    Seat.objects.using(A).filter(number=1).update(number=5)
+    net.ok("c", "a", push=False)  # c has what a wrote
+    net.ok("b", "a")  # joined: a's dot, and the name that b wrote carried along
+    net.ok("c", "a", push=False)  # parked, for that name is taken at c
+    assert parked("c")
+    stamp = Stamp.objects.using(C).select_related("node").get(model__label="refapp.seat", key="a:1")
+    dot = Dot("d", 1)  # d had got what a wrote, and not yet what b wrote
+    version = Version(dot, stamp.version_vector.with_dot(dot), stamp.timestamp + 1)
+    carried = {"name": (Mark(1, Dot("a", 1)), None)}
+    change = Change(Record("refapp.seat", "a:1"), version, ("number",), (9,), carried)
+    page = Page([change], (0, ""), False, True, VersionVector())
+    apply_page(C, net.peer("c", "b"), page, whole=False, scope="")
+    assert parked("c")
+    make_way(net, pairs)
+    assert sorted(Seat.objects.using(C).values_list("number", "name")) == [(9, "x"), (100, "y")]
 
 
 def version(**others):
