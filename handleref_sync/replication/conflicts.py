@@ -6,7 +6,7 @@ and in whatever order, writes the same entry, so entries never conflict; their t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,8 +17,9 @@ from handleref_sync.core import hlc
 from handleref_sync.core.change import Change, Record
 from handleref_sync.core.join import Lost
 from handleref_sync.core.version_vector import Dot
-from handleref_sync.exceptions import ConfigurationError
+from handleref_sync.exceptions import ConfigurationError, MalformedBody, SyncError
 from handleref_sync.models import Capture, Conflict, Stamp
+from handleref_sync.registry import Replicated
 from handleref_sync.replication.content import Content, Parents
 from handleref_sync.replication.ledger import Ledger, locked
 from handleref_sync.replication.stamping import pk_text
@@ -90,18 +91,20 @@ def log(ledger: Ledger, losers: Sequence[Lost]) -> list[str]:
     return list(entries)
 
 
-def united(
-    here: Mapping[str, Any], fields: Sequence[str], values: Sequence[Any], incoming_wins: bool
-) -> tuple[Any, ...]:
-    """The content of an entry that has every flag which either version has, and all else of the winner.
-
-    All else is the same in both, unless two nodes read the loser in different forms, as in the middle of an upgrade.
-    Were it always the incoming one's, two nodes might each take over the other's form, and differ for ever.
-    """
-    return tuple(
-        bool(value) or bool(here[name]) if name in FLAGS else (value if incoming_wins else here[name])
-        for name, value in zip(fields, values, strict=True)
-    )
+def lost_values(data: Any) -> dict[str, Any] | None:
+    """By field, what an entry's loser had, in wire form; None for a deletion. Raises Unfit for what is neither."""
+    if data is None:
+        return None
+    try:
+        content = wire.unpack_message(bytes(data) if isinstance(data, memoryview) else data)
+        fields, values = content["fields"], content["values"]
+    except (MalformedBody, KeyError, TypeError) as error:
+        raise Unfit(f"the data of the entry can't be read ({error})") from error
+    if not (isinstance(fields, list) and isinstance(values, list) and all(isinstance(name, str) for name in fields)):
+        raise Unfit("the data of the entry is of another shape")
+    if len(fields) != len(values):
+        raise Unfit("the data of the entry has not as many values as fields")
+    return dict(zip(fields, values, strict=True))
 
 
 def restore(using: str, conflict_id: str) -> Conflict:
@@ -158,8 +161,8 @@ def _write_back(ledger: Ledger, content: Content, record: Record, conflict: Conf
         if text is not None:
             model.model._base_manager.using(ledger.using).filter(pk=text).delete()
         return
-    data = wire.unpack_message(bytes(conflict.data))
-    fields, values = [model.aliases.get(name, name) for name in data["fields"]], data["values"]
+    lost = lost_values(conflict.data) or {}
+    fields, values = [model.aliases.get(name, name) for name in lost], list(lost.values())
     parents = located(ledger, content, fields, values)
     prepared = content.prepare(fields, values, parents)
     columns = [content.columns[name].column for name in fields]
@@ -247,15 +250,24 @@ def describe(using: str, *, everything: bool = False) -> list[dict[str, Any]]:
     log = Conflict.objects.using(using).order_by("-timestamp", "id")
     if not everything:
         log = log.filter(restored=False, dismissed=False)
-    return [_describe(ledger, conflict) for conflict in log]
+    return [_described(ledger, conflict) for conflict in log]
 
 
-def _describe(ledger: Ledger, conflict: Conflict) -> dict[str, Any]:
-    data = None if conflict.data is None else wire.unpack_message(bytes(conflict.data))
-    lost = None if data is None else dict(zip(data["fields"], data["values"], strict=True))
+def _described(ledger: Ledger, conflict: Conflict) -> dict[str, Any]:
+    """`_describe`; of an entry that can't be read, such as an old node may have let in, what can be said."""
+    try:
+        return _describe(ledger, conflict, lost_values(conflict.data), ledger.models.get(conflict.model))
+    except (Unfit, SyncError, ValueError, TypeError, ArithmeticError, LookupError) as error:
+        why = str(error) or type(error).__name__
+        return {**_describe(ledger, conflict, {}, None), "lost": "unreadable", "why": why}
+
+
+def _describe(
+    ledger: Ledger, conflict: Conflict, lost: dict[str, Any] | None, model: Replicated | None
+) -> dict[str, Any]:
     stamp = row = None
-    if conflict.model in ledger.models:
-        content = Content(ledger, ledger.models[conflict.model])
+    if model is not None:
+        content = Content(ledger, model)
         aliases, own = content.model.aliases, content.model.own_name
         lost = None if lost is None else {own(aliases.get(name, name)): value for name, value in lost.items()}
         stamp = find(ledger, content, conflict.key)
@@ -271,6 +283,7 @@ def _describe(ledger: Ledger, conflict: Conflict) -> dict[str, Any]:
         "counter": conflict.counter,
         "written": moment(conflict.timestamp),
         "lost": "deletion" if lost is None else "content",
+        "why": "",
         "against_node": ledger.node_name(stamp.node_id) if stamp else None,
         "against_counter": stamp.counter if stamp else None,
         "against_written": moment(stamp.timestamp) if stamp else None,
@@ -288,4 +301,7 @@ def _describe(ledger: Ledger, conflict: Conflict) -> dict[str, Any]:
 
 def moment(timestamp: int) -> str:
     """When a write was made, for a person: ISO 8601 with milliseconds, in UTC."""
-    return datetime.fromtimestamp(hlc.milliseconds(timestamp) / 1000, UTC).isoformat(timespec="milliseconds")
+    try:
+        return datetime.fromtimestamp(hlc.milliseconds(timestamp) / 1000, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):
+        return f"timestamp {timestamp}"  # of no year that there is

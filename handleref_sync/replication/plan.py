@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from handleref_sync import wire
 from handleref_sync.conf import settings
 from handleref_sync.core import hlc
 from handleref_sync.core.change import Change, Record, Version
@@ -15,7 +14,7 @@ from handleref_sync.core.join import Joined, Lost
 from handleref_sync.core.reconcile import Decision, Loser, reconcile
 from handleref_sync.declared import LWW
 from handleref_sync.models import Capture, Parked
-from handleref_sync.replication import conflicts
+from handleref_sync.replication import conflicts, entries
 from handleref_sync.replication.carried import by_first_names, change_of_row, of_change, plain
 from handleref_sync.replication.content import Content
 from handleref_sync.replication.feed import version_of
@@ -200,8 +199,6 @@ class Planner:
         decision = reconcile(local, incoming, same_content)
         if decision.loser is Loser.NONE or local is None:
             return Plan(change, stamp, decision, change.fields, change.values)
-        if change.record.model == conflicts.LABEL:
-            return self._unite_entries(change, stamp, local, decision, here)
         mine = Change(change.record, local, content.fields, None if here is None else tuple(here.values()))
         loser = mine if decision.loser is Loser.LOCAL else change
         return Plan(change, stamp, decision, change.fields, change.values, (Lost(loser),))
@@ -210,7 +207,7 @@ class Planner:
         """Whether there is more to decide than which of two whole rows it is."""
         model = content.model
         if model.label == conflicts.LABEL:
-            return False
+            return True
         if stamp is not None and (model.resolver != LWW or not plain(self.ledger, stamp)):
             return True
         return bool(change.carried) or (change.values is not None and not content.complete(change.fields))
@@ -223,10 +220,14 @@ class Planner:
         local: Version | None,
         here: dict[str, Any] | None,
     ) -> Plan:
-        if stamp is None or local is None:
-            return self._plan_of(content, change, stamp, change, Decision(True, change.version))
         row = None if here is None else tuple(here.values())
-        mine = change_of_row(self.ledger, stamp, change.record, local, content.fields, row)
+        mine = None
+        if stamp is not None and local is not None:
+            mine = change_of_row(self.ledger, stamp, change.record, local, content.fields, row)
+        if content.model.label == conflicts.LABEL:
+            return self._of_entry(content, change, stamp, mine)
+        if mine is None:
+            return self._plan_of(content, change, stamp, change, Decision(True, change.version))
         result = joined(content, mine, change)
         after = result.change.content
         write = result.change.deleted != mine.deleted or any(
@@ -260,22 +261,12 @@ class Planner:
             machine=result is not None and result.again,
         )
 
-    def _unite_entries(
-        self, change: Change, stamp: StampRow | None, local: Version, decision: Decision, here: dict[str, Any] | None
-    ) -> Plan:
-        """Entries of the conflict log never lose: their flags unite, and nothing is logged about them."""
-        decision = decision._replace(loser=Loser.NONE)
-        if change.values is None or here is None:
-            return Plan(change, stamp, decision, change.fields, change.values)
-        both = conflicts.united(here, change.fields, change.values, decision.write)
-        clock = local.clock.unite(change.version.clock)
-        if wire.pack(both) == wire.pack(change.values):
-            version = Version(change.version.dot, clock, change.version.timestamp)
-            return Plan(change, stamp, Decision(True, version), change.fields, both)
-        if all(here[name] == value for name, value in zip(change.fields, both, strict=True)):
-            kept = Decision(False, Version(local.dot, clock, local.timestamp))
-            return Plan(change, stamp, kept, change.fields, both)
-        # Made alike on two nodes, such products unite: the timestamp comes from the inputs, not from the wall clock.
-        timestamp = max(local.timestamp, change.version.timestamp) + 1
-        product = Decision(True, Version(local.dot, clock, timestamp))
-        return Plan(change, stamp, product, change.fields, both, machine=True)
+    def _of_entry(self, content: Content, change: Change, stamp: StampRow | None, mine: Change | None) -> Plan:
+        """The plan for an entry of the conflict log, which is a record like any other, but never loses."""
+        entries.refuse(change)
+        if mine is None:
+            return self._plan_of(content, change, stamp, change, Decision(True, change.version))
+        after, decision, machine = entries.united(mine, as_here(content, mine, change), content.columns)
+        plan = self._plan_of(content, change, stamp, after, decision)
+        plan.machine = machine
+        return plan

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import Exists, OuterRef
 
-from handleref_sync import versioning, wire
+from handleref_sync import versioning
 from handleref_sync.core import hlc
 from handleref_sync.core.change import Record, Version
 from handleref_sync.core.version_vector import Dot
-from handleref_sync.exceptions import MalformedBody
 from handleref_sync.models import Conflict, RevisionSource
 from handleref_sync.replication import conflicts
 from handleref_sync.replication.feed import version_of
@@ -201,13 +200,10 @@ class Revisions:
 def _content(loser: Conflict) -> tuple[list[str], list[Any]] | None:
     """Its fields and their values in wire form; None where a peer has made an entry that is none."""
     try:
-        data = wire.unpack_message(bytes(loser.data or b""))
-    except MalformedBody:
+        values = conflicts.lost_values(loser.data)
+    except Unfit:
         return None
-    fields, values = data.get("fields"), data.get("values")
-    if not isinstance(fields, list) or not isinstance(values, list) or len(fields) != len(values):
-        return None
-    return (fields, values) if all(isinstance(name, str) for name in fields) else None
+    return None if values is None else (list(values), list(values.values()))
 
 
 def _entry(row: Any, dot: Dot, timestamp: int, peer: str, comment: str, conflict: str | None = None) -> Entry:
