@@ -6,11 +6,11 @@
     ├── ConfigurationError        a setting, a model declaration or a command line is wrong
     ├── NotInstalled              the ledger, the triggers or this node's name is missing
     ├── SyncInProgress            another process is syncing with this peer now
-    ├── DotReused                 one dot, two contents: a node was copied or restored
     ├── RestoreClaimed            a peer says that this database was restored, and its word is not enough
     ├── PlaceChanged              this database is not where it was: moved, or copied
     ├── ParkedFull                too many changes of one peer would have to wait
     ├── DatabaseFailed            a node's database is locked, has no room, or does not answer
+    ├── DotReused                 a peer knows writes of ours that we lack: we were restored
     ├── ProtocolError             what arrived is not what the protocol allows
     │   ├── MalformedBody         garbled, cut short, or of an unknown extension type
     │   ├── TooLarge              over one of the stated limits

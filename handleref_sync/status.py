@@ -29,6 +29,7 @@ def status(using: str) -> dict[str, Any]:
         "conflicts": Conflict.objects.using(using).filter(restored=False, dismissed=False).count(),
         "parked": parked,
         "parked_overdue": parking.overdue(using),
+        "dots_reused": parking.reused(using),
         "settled": not parked,
         "unreadable": {
             label: rows

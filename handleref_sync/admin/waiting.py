@@ -15,7 +15,7 @@ from handleref_sync import wire
 from handleref_sync.exceptions import MalformedBody, SyncError
 from handleref_sync.models import Conflict, Parked
 from handleref_sync.replication.conflicts import moment, restore
-from handleref_sync.replication.parking import ADVICE
+from handleref_sync.replication.parking import advice
 from handleref_sync.retrying import retry
 
 
@@ -64,7 +64,7 @@ class ParkedAdmin(ReadOnly):
 
     @display(description=_("what to do"))
     def advice(self, obj: Parked) -> str:
-        return ADVICE[obj.reason]
+        return advice(obj)
 
     @action(description=_("Try all parked changes again"), permissions=["act"])
     def retry(self, request: HttpRequest, queryset: QuerySet[Parked]) -> None:

@@ -70,7 +70,7 @@ def join(local: Change, incoming: Change, same: Same, granularity: Granularity) 
     for name in here.keys() & there.keys():
         a, b = here[name], there[name]
         greater, lesser = (a, b) if a[0].rank >= b[0].rank else (b, a)
-        if content:
+        if content and mine.dot != theirs.dot:  # of one write, neither is the winner
             greater, lesser = (a, b) if winner is local else (b, a)
         fields[name] = greater
         if not (mine.clock.knows(b[0].dot) or theirs.clock.knows(a[0].dot) or same(a[1], b[1])):

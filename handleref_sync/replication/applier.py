@@ -29,7 +29,7 @@ from handleref_sync.replication.references import Settler
 from handleref_sync.replication.revisions import Revisions
 from handleref_sync.replication.rights import Rights, RightsOf
 from handleref_sync.replication.upgrade import take_effect
-from handleref_sync.replication.values import Unfit
+from handleref_sync.replication.values import REUSED, Unfit
 from handleref_sync.replication.writing import Writer
 from handleref_sync.signals import changes_applied, files_named
 
@@ -171,7 +171,7 @@ class Applier:
         self.revisions = Revisions.of(ledger)
         self._rights = RightsOf(ledger.using, ledger.local)
         self._brought: dict[Dot, str] = {}
-        """Who brought what had been parked."""
+        """Who brought what is tried again."""
         self._anything_parked = Parked.objects.using(ledger.using).exists()
 
     def apply(self, changes: Sequence[Change]) -> Outcome:
@@ -191,7 +191,7 @@ class Applier:
                 return total
             self._anything_parked = True
             retried = [(change_of(self.ledger, p), p.peer) for p in parked]
-            self._brought = {change.version.dot: peer for change, peer in retried if peer}
+            self._brought = {change.version.dot: peer for change, peer in retried}
             after = self.apply([change for change, _ in retried])
             after.parked = 0  # they were counted when they came
             total.add(after)
@@ -210,7 +210,7 @@ class Applier:
         unread = set(Peer.objects.using(self.ledger.using).filter(mid_feed=True).values_list("name", flat=True))
         for parked in parking.waiting(self.ledger):
             if parked.reason in reasons and parked.peer not in unread - {self.peer}:
-                self._brought = {version_of(self.ledger, parked).dot: parked.peer} if parked.peer else {}
+                self._brought = {version_of(self.ledger, parked).dot: parked.peer}
                 total.add(self._settle(parked))
         if total.applied:
             total.add(self.retry())
@@ -287,7 +287,8 @@ class Applier:
         for held in planner.held:
             outcome.parked += self._hold(held)
         if self._anything_parked:
-            parking.superseded(ledger, {**planner.known, **{p.change.record: p.decision.stamp.clock for p in plans}})
+            now = {**planner.known, **{p.change.record: p.decision.stamp for p in plans}}
+            parking.superseded(ledger, now, self._brought.keys())
         outcome.applied = len(plans)
         for plan in plans:
             if plan.decision.write:
@@ -303,13 +304,16 @@ class Applier:
     def _hold(self, held: Held) -> int:
         self._anything_parked = True
         peer = self._peer_of(held.change.version.dot)
-        return int(parking.park(self.ledger, held.change, held.reason, held.detail, held.waits_for, peer))
+        new = parking.park(self.ledger, held.change, held.reason, held.detail, held.waits_for, peer)
+        if new and held.detail.startswith(REUSED):
+            logger.error("%s, which %s brought, waits: %s", held.change.record, peer, held.detail)
+        return int(new)
 
     def _planner(self) -> Planner:
         return Planner(self.ledger, lambda dot: self._rights[self._peer_of(dot)])
 
     def _peer_of(self, dot: Dot) -> str:
-        return self._brought.get(dot, self.peer)
+        return self._brought.get(dot) or self.peer
 
     def _stamp(self, plans: list[Plan], writer: Writer) -> None:
         """Write the stamps that the decisions made, each with a sequence of its own."""

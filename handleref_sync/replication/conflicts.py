@@ -6,8 +6,7 @@ and in whatever order, writes the same entry, so entries never conflict; their t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,11 +14,12 @@ from django.db import DataError, IntegrityError
 
 from handleref_sync import versioning, wire
 from handleref_sync.core import hlc
-from handleref_sync.core.change import Record
+from handleref_sync.core.change import Change, Record
 from handleref_sync.core.join import Lost
 from handleref_sync.core.version_vector import Dot
-from handleref_sync.exceptions import ConfigurationError, MalformedBody, TooLarge
+from handleref_sync.exceptions import ConfigurationError, MalformedBody, SyncError
 from handleref_sync.models import Capture, Conflict, Stamp
+from handleref_sync.registry import Replicated
 from handleref_sync.replication.content import Content, Parents
 from handleref_sync.replication.ledger import Ledger, locked
 from handleref_sync.replication.stamping import pk_text
@@ -53,25 +53,12 @@ def entry(lost: Lost) -> Conflict:
     )
 
 
-def content_of(conflict: Conflict) -> tuple[list[str], list[Any]] | None:
-    """The fields of what lost and their values in wire form; None for a deletion.
-
-    Raises Unfit where a peer has made an entry that is none.
-    """
-    if conflict.data is None:
-        return None
-    try:
-        data = wire.unpack_message(memoryview(conflict.data).tobytes())
-    except TypeError as error:
-        raise Unfit("its content is not bytes") from error
-    except (MalformedBody, TooLarge) as error:
-        raise Unfit(f"its content cannot be read: {error.message}") from error
-    fields, values = data.get("fields"), data.get("values")
-    if not isinstance(fields, list) or not isinstance(values, list) or len(fields) != len(values):
-        raise Unfit("its content is not that of a version")
-    if not all(isinstance(name, str) for name in fields):
-        raise Unfit("its content has a field without a name")
-    return fields, values
+def other_content(change: Change) -> Lost:
+    """What `change` says under a dot under which something else is known: an entry beside that of the dot itself."""
+    values = None if change.deleted else {name: value for name, (_, value) in sorted(change.content.items())}
+    fields = () if values is None else tuple(values)
+    whole = Change(change.record, change.version, fields, None if values is None else tuple(values.values()))
+    return Lost(whole, f"={wire.digest(values)[:16]}")
 
 
 def log(ledger: Ledger, losers: Sequence[Lost]) -> list[str]:
@@ -104,18 +91,20 @@ def log(ledger: Ledger, losers: Sequence[Lost]) -> list[str]:
     return list(entries)
 
 
-def united(
-    here: Mapping[str, Any], fields: Sequence[str], values: Sequence[Any], incoming_wins: bool
-) -> tuple[Any, ...]:
-    """The content of an entry that has every flag which either version has, and all else of the winner.
-
-    All else is the same in both, unless two nodes read the loser in different forms, as in the middle of an upgrade.
-    Were it always the incoming one's, two nodes might each take over the other's form, and differ for ever.
-    """
-    return tuple(
-        bool(value) or bool(here[name]) if name in FLAGS else (value if incoming_wins else here[name])
-        for name, value in zip(fields, values, strict=True)
-    )
+def lost_values(data: Any) -> dict[str, Any] | None:
+    """By field, what an entry's loser had, in wire form; None for a deletion. Raises Unfit for what is neither."""
+    if data is None:
+        return None
+    try:
+        content = wire.unpack_message(bytes(data) if isinstance(data, memoryview) else data)
+        fields, values = content["fields"], content["values"]
+    except (MalformedBody, KeyError, TypeError) as error:
+        raise Unfit(f"the data of the entry can't be read ({error})") from error
+    if not (isinstance(fields, list) and isinstance(values, list) and all(isinstance(name, str) for name in fields)):
+        raise Unfit("the data of the entry is of another shape")
+    if len(fields) != len(values):
+        raise Unfit("the data of the entry has not as many values as fields")
+    return dict(zip(fields, values, strict=True))
 
 
 def restore(using: str, conflict_id: str) -> Conflict:
@@ -168,12 +157,12 @@ def _write_back(ledger: Ledger, content: Content, record: Record, conflict: Conf
     model, vendor = content.model, ledger.vendor
     stamp = find(ledger, content, record.key)
     text = _pk_of_row(ledger, content, record, stamp)
-    saved = content_of(conflict)
-    if saved is None:
+    if conflict.data is None:
         if text is not None:
             model.model._base_manager.using(ledger.using).filter(pk=text).delete()
         return
-    fields, values = [model.aliases.get(name, name) for name in saved[0]], saved[1]
+    lost = lost_values(conflict.data) or {}
+    fields, values = [model.aliases.get(name, name) for name in lost], list(lost.values())
     parents = located(ledger, content, fields, values)
     prepared = content.prepare(fields, values, parents)
     columns = [content.columns[name].column for name in fields]
@@ -261,18 +250,27 @@ def describe(using: str, *, everything: bool = False) -> list[dict[str, Any]]:
     log = Conflict.objects.using(using).order_by("-timestamp", "id")
     if not everything:
         log = log.filter(restored=False, dismissed=False)
-    return [_describe(ledger, conflict) for conflict in log]
+    return [_described(ledger, conflict) for conflict in log]
 
 
-def _describe(ledger: Ledger, conflict: Conflict) -> dict[str, Any]:
-    kind, lost = _content_or_not(conflict)
+def _described(ledger: Ledger, conflict: Conflict) -> dict[str, Any]:
+    """`_describe`; of an entry that can't be read, such as an old node may have let in, what can be said."""
+    try:
+        return _describe(ledger, conflict, lost_values(conflict.data), ledger.models.get(conflict.model))
+    except (Unfit, SyncError, ValueError, TypeError, ArithmeticError, LookupError) as error:
+        why = str(error) or type(error).__name__
+        return {**_describe(ledger, conflict, {}, None), "lost": "unreadable", "why": why}
+
+
+def _describe(
+    ledger: Ledger, conflict: Conflict, lost: dict[str, Any] | None, model: Replicated | None
+) -> dict[str, Any]:
     stamp = row = None
-    if conflict.model in ledger.models:
-        content = Content(ledger, ledger.models[conflict.model])
+    if model is not None:
+        content = Content(ledger, model)
         aliases, own = content.model.aliases, content.model.own_name
         lost = None if lost is None else {own(aliases.get(name, name)): value for name, value in lost.items()}
-        with suppress(Unfit):  # a key that the model can't have is no record's
-            stamp = find(ledger, content, conflict.key)
+        stamp = find(ledger, content, conflict.key)
         if stamp is not None and not stamp.deleted:
             values = content.read([str(stamp.pk_text)], under_lock=False).get(str(stamp.pk_text))
             row = None if values is None else dict(zip(map(own, content.fields), values, strict=True))
@@ -284,7 +282,8 @@ def _describe(ledger: Ledger, conflict: Conflict) -> dict[str, Any]:
         "node": conflict.node,
         "counter": conflict.counter,
         "written": moment(conflict.timestamp),
-        "lost": kind,
+        "lost": "deletion" if lost is None else "content",
+        "why": "",
         "against_node": ledger.node_name(stamp.node_id) if stamp else None,
         "against_counter": stamp.counter if stamp else None,
         "against_written": moment(stamp.timestamp) if stamp else None,
@@ -300,18 +299,9 @@ def _describe(ledger: Ledger, conflict: Conflict) -> dict[str, Any]:
     }
 
 
-def _content_or_not(conflict: Conflict) -> tuple[str, dict[str, Any] | None]:
-    try:
-        content = content_of(conflict)
-    except Unfit:
-        return "unreadable", None
-    return ("deletion", None) if content is None else ("content", dict(zip(*content, strict=True)))
-
-
 def moment(timestamp: int) -> str:
     """When a write was made, for a person: ISO 8601 with milliseconds, in UTC."""
-    milliseconds = hlc.milliseconds(timestamp)
     try:
-        return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
-    except (ValueError, OverflowError, OSError):  # in an entry that a peer made up
-        return f"{milliseconds} ms since 1970"
+        return datetime.fromtimestamp(hlc.milliseconds(timestamp) / 1000, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):
+        return f"timestamp {timestamp}"  # of no year that there is

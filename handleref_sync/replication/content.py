@@ -198,6 +198,19 @@ class Content(Reader):
             if column.name not in given and not optional:
                 raise Unfit(f"it says nothing of {column.name}, which can't be empty here")
 
+    def fixed(self, name: str, one: Any, other: Any) -> bool:
+        """Whether `one` and `other`, which a single write gave to this field, have to be equal.
+
+        Not so for what a reference says of its target where that is not replicated, or gone: it changes without any
+        write to this row. Nor for a field that has no column here, of which nobody can say what it is.
+        """
+        column = self.columns.get(name)
+        if column is None or column.generic is not None:
+            return False
+        if not column.field.is_relation:
+            return True
+        return column.target in self.ledger.models and not (dangling(one) or dangling(other))
+
     def same(self, fields: Sequence[str], values: Sequence[Any], row: Mapping[str, Any]) -> bool:
         """Whether `values` say the same as the row that is here, in the fields that both have."""
         return all(
@@ -205,6 +218,12 @@ class Content(Reader):
             for name, value in zip(fields, values, strict=True)
             if name in row
         )
+
+
+def dangling(value: Any) -> bool:
+    """Whether a wire value may be a reference to a row that was not there when it was read."""
+    key = value[1] if is_reference(value) else value
+    return isinstance(key, str) and key.startswith("?")
 
 
 def is_reference(value: Any) -> bool:

@@ -278,12 +278,11 @@ def _note_unreadable(using: str, found: Mapping[int, Mapping[str, str]]) -> None
 
 
 def _in_scope(change: Change, scope: Scope) -> bool:
-    """An entry of the conflict log goes where the record may go that it speaks of."""
+    """An entry of the conflict log goes where the record may go that it speaks of; where it says of none, nowhere."""
     if change.record.model != Conflict._meta.label_lower or change.values is None:
         return True
-    # One that does not say of what it speaks, a peer's own make, is parked here and goes nowhere.
-    spoken_of = dict(zip(change.fields, change.values, strict=True)).get("model")
-    return isinstance(spoken_of, str) and spoken_of in scope.models
+    _, label = change.content.get("model", (None, None))
+    return isinstance(label, str) and label in scope.models
 
 
 def _beyond(ledger: Ledger, scope: Scope) -> bool:

@@ -18,11 +18,11 @@ from handleref_sync import wire
 from handleref_sync.core.change import Change, Mark, Version
 from handleref_sync.core.join import Granularity, Joined, alike, join, unaware, whole_of
 from handleref_sync.core.resolvers import Conflicting, Side
+from handleref_sync.core.version_vector import Dot
 from handleref_sync.declared import FIELD_LWW, LWW
-from handleref_sync.exceptions import DotReused
 from handleref_sync.registry import Replicated
-from handleref_sync.replication.content import Content
-from handleref_sync.replication.values import Unfit, json_text
+from handleref_sync.replication.content import Content, dangling
+from handleref_sync.replication.values import REUSED, Unfit, json_text
 
 logger = logging.getLogger("handleref_sync.replication")
 
@@ -35,9 +35,9 @@ def same(one: Any, other: Any) -> bool:
 def joined(content: Content, mine: Change, incoming: Change) -> Joined:
     """What becomes of the version that is here and one that came.
 
-    Raises Unfit where the resolver fails, DotReused for a field that has two values from one write.
+    Raises Unfit where the resolver fails, and for a field that has two values from one write.
     """
-    _refuse_reused(mine, incoming)
+    incoming = as_here(content, mine, incoming)
     model = content.model
     if model.resolver == LWW or model.resolver == FIELD_LWW:
         granularity = Granularity.FIELD if model.resolver == FIELD_LWW else Granularity.ROW
@@ -48,15 +48,23 @@ def joined(content: Content, mine: Change, incoming: Change) -> Joined:
     return result
 
 
-def _refuse_reused(mine: Change, incoming: Change) -> None:
+def as_here(content: Content, mine: Change, incoming: Change) -> Change:
+    """`incoming`, with references as they are here where one write gave both. Raises Unfit where it gave two."""
     here, there = mine.content, incoming.content
+    theirs = {}
     for name in here.keys() & there.keys():
         (mark, value), (other, its) = here[name], there[name]
         if mark.dot == other.dot and not same(value, its):
-            raise DotReused(
-                f"{mine.record} has two values of {name} under the one dot {mark.dot}.",
-                hint="A node was copied, or restored without a new incarnation; find out which before you go on.",
-            )
+            if content.fixed(name, value, its):
+                raise reused(mark.dot, f"{name} has another value here")
+            if value is not None and not dangling(value):
+                theirs[name] = (other, value)
+    return Change.of(incoming.record, incoming.version, {**there, **theirs}) if theirs else incoming
+
+
+def reused(dot: Dot, what: str) -> Unfit:
+    """What to raise where the write `dot` says one thing here, and another thing elsewhere."""
+    return Unfit(f"{REUSED}: {what} under {dot}. A node was copied, or restored without a new incarnation.")
 
 
 def _again(result: Joined, mine: Change, incoming: Change) -> Joined:

@@ -5,8 +5,9 @@ The invariant: what has arrived is in its table, superseded by a write that knew
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -14,15 +15,22 @@ from django.utils import timezone
 
 from handleref_sync import wire
 from handleref_sync.conf import settings
-from handleref_sync.core.change import Change, Record
+from handleref_sync.core.change import Change, Record, Version
+from handleref_sync.core.join import Granularity, Lost, join
 from handleref_sync.core.printable import printable
-from handleref_sync.core.version_vector import VersionVector
+from handleref_sync.core.version_vector import Dot
 from handleref_sync.models import Parked
-from handleref_sync.replication.conflicts import moment
+from handleref_sync.replication import conflicts
+from handleref_sync.replication.carried import by_first_names
+from handleref_sync.replication.content import Content
+from handleref_sync.replication.feed import change_of, version_of
+from handleref_sync.replication.joining import as_here, same
 from handleref_sync.replication.ledger import Ledger
 from handleref_sync.replication.stamping import PARAMETERS
+from handleref_sync.replication.values import REUSED, Unfit
 
 Reason = Parked.Reason
+logger = logging.getLogger("handleref_sync.replication")
 
 
 def park(
@@ -33,19 +41,43 @@ def park(
     waits_for: Record | None = None,
     peer: str = "",
 ) -> bool:
-    """Keep `change`, which `peer` brought, until it can be written. False if that very version was parked already."""
+    """Keep `change`, which `peer` brought, until it can be written. False if its dot is parked already."""
     version = change.version
     node = ledger.node_number(version.dot.node)
     known = Parked.objects.using(ledger.using).filter(node=node, counter=version.dot.counter)
     why = {"reason": reason, "detail": printable(detail, 1000), "waits_for": str(waits_for or "")}
     before = known.first()
     if before is not None:
-        known.exclude(**why).update(**why)
-        clock = VersionVector.parse(before.clock)
-        if not clock.covers(version.clock):
-            # Somebody has united it with others meanwhile, and those behind us have to learn that.
-            known.update(clock=str(clock.unite(version.clock)), sequence=ledger.take(1))
+        there = change_of(ledger, before)
+        if there.version == version and there.record == change.record:
+            known.exclude(**why).update(**why)
+        elif _contradict(ledger, there, change):
+            logger.error(
+                "%s came with %s: %s. The second is in the conflict log.", change.record, version.dot, REUSED
+            )
+            _log(ledger, [conflicts.other_content(change)])
+        elif not there.version.clock.covers(version.clock):
+            # Somebody has joined it with others meanwhile, and those behind us have to learn that. Under one dot the
+            # granularity makes no difference: a resolver is asked about versions that did not know each other.
+            both = join(there, change, same, Granularity.ROW)
+            _log(ledger, both.lost)
+            known.update(**_columns(both.change), sequence=ledger.take(1), **why)
         return False
+    Parked.objects.using(ledger.using).create(
+        model=change.record.model,
+        key=change.record.key,
+        node_id=node,
+        counter=version.dot.counter,
+        **_columns(change),
+        peer=peer,
+        sequence=ledger.take(1),
+        **why,
+    )
+    return True
+
+
+def _columns(change: Change) -> dict[str, Any]:
+    """Of a parked row: what a later form of the same version may have otherwise."""
     data = None
     if change.values is not None:
         content: dict[str, Any] = {"fields": list(change.fields), "values": list(change.values)}
@@ -54,23 +86,38 @@ def park(
                 [name, mark.timestamp, *mark.dot, value] for name, (mark, value) in sorted(change.carried.items())
             ]
         data = wire.pack(content)
-    Parked.objects.using(ledger.using).create(
-        model=change.record.model,
-        key=change.record.key,
-        node_id=node,
-        counter=version.dot.counter,
-        clock=str(version.clock),
-        timestamp=version.timestamp,
-        data=data,
-        peer=peer,
-        sequence=ledger.take(1),
-        **why,
-    )
-    return True
+    return {"clock": str(change.version.clock), "timestamp": change.version.timestamp, "data": data}
 
 
-def superseded(ledger: Ledger, applied: Mapping[Record, VersionVector]) -> None:
-    """Drop parked versions that the applied clocks know."""
+def _contradict(ledger: Ledger, one: Change, other: Change) -> bool:
+    """Whether two changes with one dot can't both be what its write said."""
+    if one.record != other.record or one.deleted != other.deleted:
+        return True
+    model = ledger.models.get(one.record.model)
+    if model is None:
+        return False  # which of its fields are references, nobody here can say
+    try:
+        as_here(Content(ledger, model), by_first_names(one, model.aliases), by_first_names(other, model.aliases))
+    except Unfit:
+        return True
+    return False
+
+
+def _log(ledger: Ledger, losers: Sequence[Lost]) -> None:
+    # An entry of the log that contradicts another one is an error of who made it, and no loser of anything.
+    losers = [lost for lost in losers if lost.change.record.model != conflicts.LABEL]
+    if losers:
+        with ledger.vendor.applying():
+            conflicts.log(ledger, losers)
+
+
+def superseded(ledger: Ledger, applied: Mapping[Record, Version], tried: Collection[Dot]) -> None:
+    """Drop parked versions all of which the applied versions know.
+
+    To know the dot is not enough: joined with others, a version is more than its own write, and what it has of them
+    is nowhere else here. It is tried again, and joined. One that says something else under the very dot of the
+    applied version stays until that is over, unless it was itself among those `tried`.
+    """
     keys: dict[str, list[str]] = defaultdict(list)
     for record in applied:
         keys[record.model].append(record.key)
@@ -78,9 +125,15 @@ def superseded(ledger: Ledger, applied: Mapping[Record, VersionVector]) -> None:
         for start in range(0, len(some), PARAMETERS):
             parked = Parked.objects.using(ledger.using).filter(model=label, key__in=some[start : start + PARAMETERS])
             for change in parked:
-                clock = applied[Record(change.model, change.key)]
-                if clock.counter(ledger.node_name(change.node_id)) >= change.counter:
-                    change.delete(using=ledger.using)
+                here, version = applied[Record(change.model, change.key)], version_of(ledger, change)
+                if not here.clock.covers(version.clock):
+                    continue
+                if change.detail.startswith(REUSED):
+                    if here.dot == version.dot and version.dot not in tried:
+                        continue
+                    if here.dot != version.dot:  # written anew, by somebody who had not this content
+                        _log(ledger, [conflicts.other_content(change_of(ledger, change))])
+                change.delete(using=ledger.using)
 
 
 def waiting(ledger: Ledger, arrived: Iterable[Record] | None = None) -> list[Parked]:
@@ -115,6 +168,13 @@ ADVICE: dict[str, str] = {
 }
 
 
+def advice(change: Parked) -> str:
+    """What a person can do about it."""
+    if change.detail.startswith(REUSED):
+        return "Find out which node was copied or restored. Then write the record anew where it is right."
+    return ADVICE[change.reason]
+
+
 def describe(using: str) -> list[dict[str, Any]]:
     """What waits, for a person, the oldest first."""
     return [
@@ -123,17 +183,22 @@ def describe(using: str) -> list[dict[str, Any]]:
             "key": change.key,
             "node": change.node.name,
             "counter": change.counter,
-            "written": moment(change.timestamp),
+            "written": conflicts.moment(change.timestamp),
             "peer": change.peer,
             "since": change.since.isoformat(timespec="seconds"),
             "what": "deletion" if change.data is None else "content",
             "reason": change.reason,
             "in_words": change.get_reason_display(),
             "detail": change.detail,
-            "advice": ADVICE[change.reason],
+            "advice": advice(change),
         }
         for change in Parked.objects.using(using).select_related("node").order_by("since", "sequence")
     ]
+
+
+def reused(using: str) -> int:
+    """How many changes say something else than what was known under their dot."""
+    return Parked.objects.using(using).filter(detail__startswith=REUSED).count()
 
 
 def overdue(using: str) -> int:

@@ -7,22 +7,19 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from handleref_sync import wire
 from handleref_sync.conf import settings
 from handleref_sync.core import hlc
 from handleref_sync.core.change import Change, Record, Version
 from handleref_sync.core.join import Joined, Lost, unaware, whole_of
 from handleref_sync.core.reconcile import Decision, Loser, reconcile
-from handleref_sync.core.version_vector import VersionVector
 from handleref_sync.declared import LWW
-from handleref_sync.exceptions import DotReused
 from handleref_sync.models import Capture, Parked
-from handleref_sync.replication import conflicts
+from handleref_sync.replication import conflicts, entries
 from handleref_sync.replication.admission import RightsOfDot, purged, refused_clock, refused_key, refused_write
 from handleref_sync.replication.carried import by_first_names, change_of_row, of_change, of_write, plain
 from handleref_sync.replication.content import Content
 from handleref_sync.replication.feed import version_of
-from handleref_sync.replication.joining import joined, same
+from handleref_sync.replication.joining import as_here, joined, reused, same
 from handleref_sync.replication.ledger import Ledger, StampRow, now_ms
 from handleref_sync.replication.rights import Rights
 from handleref_sync.replication.stamping import CHUNK, fold, stamp_rows
@@ -84,8 +81,8 @@ class Planner:
         self.rights = rights
         self.contents: dict[str, Content] = {}
         self.held: list[Held] = []
-        self.known: dict[Record, VersionVector] = {}
-        """Clocks of the records of which nothing new came."""
+        self.known: dict[Record, Version] = {}
+        """What is here of the records of which nothing new came."""
         self.unknown: dict[str, set[str]] = defaultdict(set)
         """By model: fields in these changes that have no column here."""
 
@@ -138,7 +135,7 @@ class Planner:
             local = versions.get(change.record.key)
             if stamp is not None and local is not None and stamp.pk_text in busy:
                 if local.clock.covers(change.version.clock):
-                    self.known[change.record] = local.clock
+                    self.known[change.record] = local
                     continue
                 self.held.append(Held(change, Reason.LOCKED))
                 continue
@@ -167,7 +164,7 @@ class Planner:
             if plan.decision.changes(local):
                 plans.append(plan)
             elif local is not None:
-                self.known[change.record] = local.clock
+                self.known[change.record] = local
         return plans
 
     def _admitted(self, content: Content, changes: list[Change], known: Collection[str]) -> list[Change]:
@@ -195,7 +192,7 @@ class Planner:
             if change.record.key not in keys:
                 others.append(change)
             elif change.deleted:
-                self.known[change.record] = change.version.clock  # the tombstone itself: it may rest
+                self.known[change.record] = change.version  # the tombstone itself: it may rest
             else:
                 version = change.version._replace(timestamp=change.version.timestamp + 1)
                 decision = Decision(False, version)
@@ -261,16 +258,14 @@ class Planner:
 
         incoming = change.version
         gone = here is None and stamp is not None and not stamp.deleted  # by a write that no trigger saw
-        if local is not None and local.dot == incoming.dot and not gone and not same_content():
-            raise DotReused(
-                f"{change.record} has two contents under the one dot {incoming.dot}.",
-                hint="A node was copied, or restored without a new incarnation; find out which before you go on.",
-            )
+        if local is not None and local.dot == incoming.dot and not gone:
+            mine = Change(change.record, local, content.fields, None if here is None else tuple(here.values()))
+            if mine.deleted != change.deleted:
+                raise reused(local.dot, f"it is {'deleted' if mine.deleted else 'not deleted'} here")
+            as_here(content, mine, change)
         decision = reconcile(local, incoming, same_content)
         if decision.loser is Loser.NONE or local is None:
             return Plan(change, stamp, decision, change.fields, change.values)
-        if change.record.model == conflicts.LABEL:
-            return self._unite_entries(change, stamp, local, decision, here)
         mine = Change(change.record, local, content.fields, None if here is None else tuple(here.values()))
         loser = mine if decision.loser is Loser.LOCAL else change
         return Plan(change, stamp, decision, change.fields, change.values, (Lost(loser),))
@@ -279,7 +274,7 @@ class Planner:
         """Whether there is more to decide than which of two whole rows it is."""
         model = content.model
         if model.label == conflicts.LABEL:
-            return False
+            return True
         if stamp is not None and (model.resolver != LWW or not plain(self.ledger, stamp)):
             return True
         return bool(change.carried) or (change.values is not None and not content.complete(change.fields))
@@ -292,10 +287,14 @@ class Planner:
         local: Version | None,
         here: dict[str, Any] | None,
     ) -> Plan:
-        if stamp is None or local is None:
-            return self._plan_of(content, change, stamp, change, Decision(True, change.version))
         row = None if here is None else tuple(here.values())
-        mine = change_of_row(self.ledger, stamp, change.record, local, content.fields, row)
+        mine = None
+        if stamp is not None and local is not None:
+            mine = change_of_row(self.ledger, stamp, change.record, local, content.fields, row)
+        if content.model.label == conflicts.LABEL:
+            return self._of_entry(content, change, stamp, mine)
+        if mine is None:
+            return self._plan_of(content, change, stamp, change, Decision(True, change.version))
         result = joined(content, mine, change)
         after = result.change.content
         write = result.change.deleted != mine.deleted or any(
@@ -329,22 +328,12 @@ class Planner:
             machine=result is not None and result.again,
         )
 
-    def _unite_entries(
-        self, change: Change, stamp: StampRow | None, local: Version, decision: Decision, here: dict[str, Any] | None
-    ) -> Plan:
-        """Entries of the conflict log never lose: their flags unite, and nothing is logged about them."""
-        decision = decision._replace(loser=Loser.NONE)
-        if change.values is None or here is None:
-            return Plan(change, stamp, decision, change.fields, change.values)
-        both = conflicts.united(here, change.fields, change.values, decision.write)
-        clock = local.clock.unite(change.version.clock)
-        if wire.pack(both) == wire.pack(change.values):
-            version = Version(change.version.dot, clock, change.version.timestamp)
-            return Plan(change, stamp, Decision(True, version), change.fields, both)
-        if all(here[name] == value for name, value in zip(change.fields, both, strict=True)):
-            kept = Decision(False, Version(local.dot, clock, local.timestamp))
-            return Plan(change, stamp, kept, change.fields, both)
-        # Made alike on two nodes, such products unite: the timestamp comes from the inputs, not from the wall clock.
-        timestamp = max(local.timestamp, change.version.timestamp) + 1
-        product = Decision(True, Version(local.dot, clock, timestamp))
-        return Plan(change, stamp, product, change.fields, both, machine=True)
+    def _of_entry(self, content: Content, change: Change, stamp: StampRow | None, mine: Change | None) -> Plan:
+        """The plan for an entry of the conflict log, which is a record like any other, but never loses."""
+        entries.refuse(change)
+        if mine is None:
+            return self._plan_of(content, change, stamp, change, Decision(True, change.version))
+        after, decision, machine = entries.united(mine, as_here(content, mine, change), content.columns)
+        plan = self._plan_of(content, change, stamp, after, decision)
+        plan.machine = machine
+        return plan

@@ -198,11 +198,12 @@ class Revisions:
 
 
 def _content(loser: Conflict) -> tuple[list[str], list[Any]] | None:
-    """Its fields and their values in wire form; None for a deletion, or where a peer made an entry that is none."""
+    """Its fields and their values in wire form; None where a peer has made an entry that is none."""
     try:
-        return conflicts.content_of(loser)
+        values = conflicts.lost_values(loser.data)
     except Unfit:
         return None
+    return None if values is None else (list(values), list(values.values()))
 
 
 def _entry(row: Any, dot: Dot, timestamp: int, peer: str, comment: str, conflict: str | None = None) -> Entry:

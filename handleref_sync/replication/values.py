@@ -20,6 +20,10 @@ class Unfit(Exception):
     """A value that this database can't hold, or a field that it doesn't have."""
 
 
+REUSED = "one dot, two contents"
+"""How the reason begins why a change waits that says something else than what was known under its dot."""
+
+
 TRAVELS = (
     models.CharField,
     models.TextField,

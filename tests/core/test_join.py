@@ -71,6 +71,18 @@ class Net:
         return state != mine
 
 
+def test_under_one_dot_the_order_makes_no_difference_however_a_conflict_is_settled():
+    """Two nodes have joined the same version with writes of others."""
+    dot, early, late = Dot("a", 1), Mark(2, Dot("b", 1)), Mark(3, Dot("c", 1))
+    one = Change(RECORD, Version(dot, VersionVector({"a": 1, "b": 1}), 9), ("x",), (0,), {"y": (early, 1)})
+    other = Change(RECORD, Version(dot, VersionVector({"a": 1, "c": 1}), 9), ("x",), (0,), {"y": (late, 2)})
+    for granularity in Granularity:
+        for pair in ((one, other), (other, one)):
+            joined = join(*pair, lambda a, b: a == b, granularity)
+            assert joined.change.content["y"] == (late, 2) and not joined.again
+            assert [(lost.change.values, lost.aspect) for lost in joined.lost] == [((1,), ".y")]
+
+
 WRITES = st.tuples(
     st.just("write"),
     st.sampled_from(NODES),

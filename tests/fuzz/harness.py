@@ -18,8 +18,7 @@ def wire_target(data):
     """Bytes to a value and back, and as each of the things that are read from bytes or from a message."""
     from handleref_sync import wire
     from handleref_sync.exceptions import SyncError
-    from handleref_sync.models import Conflict
-    from handleref_sync.replication.conflicts import content_of
+    from handleref_sync.replication.conflicts import lost_values
     from handleref_sync.replication.hello import Hello
     from handleref_sync.replication.page import from_message
     from handleref_sync.replication.values import Unfit
@@ -31,7 +30,7 @@ def wire_target(data):
         except SyncError as error:
             assert error.status in (400, 413)
     with contextlib.suppress(Unfit):
-        content_of(Conflict(data=data))
+        lost_values(data)
     try:
         value = wire.unpack(data)
     except SyncError as error:

@@ -5,7 +5,7 @@ from django.db import connections, transaction
 
 from handleref_sync.capture.base import vendor_for
 from handleref_sync.core import hlc
-from handleref_sync.exceptions import ConfigurationError, DotReused, NotPermitted
+from handleref_sync.exceptions import ConfigurationError, NotPermitted
 from handleref_sync.models import Conflict, LocalNode, Parked, Peer, Stamp
 from handleref_sync.replication import feed
 from handleref_sync.replication.applier import retry_parked
@@ -147,19 +147,6 @@ def test_a_change_without_a_field_that_cannot_be_empty_is_held_and_the_rest_goes
     report = net.sync("b", "a", transport=transport)
     assert not report.error and report.parked == 1 and Country.objects.using(B).exists()
     assert "nothing of country" in Parked.objects.using(B).get().detail
-
-
-def test_one_dot_with_two_contents_is_refused(net):
-    Tag.objects.using(A).create(name="t")
-    net.ok("b", "a")
-    silently(A, "UPDATE testapp_tag SET name = 'a copy of the node wrote this'")
-    Peer.objects.using(A).update(given=[])
-    Peer.objects.using(B).update(pull_sequence=0)
-    from handleref_sync.models import Node
-
-    Node.objects.using(B).update(vector=0)
-    report = net.sync("b", "a")
-    assert report.reason == DotReused.reason and Tag.objects.using(B).get().name == "t"
 
 
 def test_a_restored_node_takes_a_new_incarnation_and_gets_its_writes_back(net):

@@ -30,6 +30,8 @@ class Command(SyncCommand):
             done = " (restored)" if entry["restored"] else " (dismissed)" if entry["dismissed"] else ""
             self.stdout.write(f"{entry['id'][:12]}  {entry['model']} {entry['key']}{done}")
             self.stdout.write(f"    lost: written on {entry['node']} at {entry['written']}: {entry['lost']}")
+            if entry["why"]:
+                self.stdout.write(f"      {entry['why']}")
             self.stdout.write(f"    won:  written on {entry['against_node']} at {entry['against_written']}")
             for name, (lost, won) in sorted(entry["differs"].items()):
                 self.stdout.write(f"      {name}: {lost!r} lost against {won!r}")

@@ -39,6 +39,8 @@ class Command(SyncCommand):
         self.stdout.write(f"{found['dirty']} dirty, {waiting} parked, {found['conflicts']} open conflicts: {state}")
         if found["parked_overdue"]:
             self.stdout.write(f"{found['parked_overdue']} parked for too long (PARKED_ALERT): see sync_parked")
+        if found["dots_reused"]:
+            self.stdout.write(f"{found['dots_reused']} parked with two contents under one dot: see sync_parked")
         for label, rows in found["unreadable"].items():
             pk, why = next(iter(rows.items()))
             self.stdout.write(f"{label}: {len(rows)} rows can't be read and do not travel, such as {pk}: {why}")
