@@ -169,7 +169,9 @@ class Vendor(ABC):
         return False
 
     def refused(self, error: Exception) -> bool:
-        """Whether `error`, which the driver takes for one of operation, is about a value that can't be stored."""
+        """Whether `error`, which the driver takes for one of operation, is about a value: one that it won't store, or
+        can't read.
+        """
         return False
 
     def lost_transaction(self, error: Exception) -> bool:
@@ -218,6 +220,12 @@ class Vendor(ABC):
         names = ", ".join(self.quote(c) for c in columns)
         where, params = self.among(self.quote(pk_column), pks)
         return self.rows(f"SELECT {names} FROM {self.quote(table)} WHERE {where}", params)
+
+    def present_texts(self, table: str, pk_column: str, pks: Sequence[str]) -> set[str]:
+        """Which primary keys, as the capture table holds them, have a row, though their field would not take them."""
+        text = self.text_pk(self.quote(pk_column))
+        where, params = self.among(text, pks)
+        return {str(pk) for (pk,) in self.rows(f"SELECT {text} FROM {self.quote(table)} WHERE {where}", params)}
 
     def delete_rows(self, table: str, pk_column: str, pks: Sequence[Any]) -> None:
         """Delete rows by primary key."""

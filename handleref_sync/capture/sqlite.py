@@ -119,6 +119,9 @@ class SQLite(Vendor):
             sql = f"({sql} OR {column} IN ({', '.join(['%s'] * len(others))}))"
         return sql, [plain, *others]
 
+    def refused(self, error: Exception) -> bool:
+        return "Could not decode to UTF-8" in str(error)
+
     def deletes_alone(self, table: str) -> bool:
         return not self.rows(
             "SELECT 1 FROM sqlite_master m, pragma_foreign_key_list(m.name) f WHERE m.type = 'table' "

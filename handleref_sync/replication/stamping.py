@@ -8,6 +8,7 @@ they wrote; a short transaction under the sequence lock folds the notes that are
 from __future__ import annotations
 
 import json
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,9 @@ from handleref_sync.models import Capture
 from handleref_sync.registry import Column, Replicated
 from handleref_sync.replication.carried import of_write
 from handleref_sync.replication.ledger import Ledger, StampRow, locked, now_ms
-from handleref_sync.replication.values import encoder, key_text
+from handleref_sync.replication.values import encoder, key_text, raise_unless_of_a_value
+
+logger = logging.getLogger("handleref_sync.replication")
 
 CHUNK = 5000
 NO_KEYS: Mapping[tuple[int, str], str] = MappingProxyType({})
@@ -197,6 +200,35 @@ def _named(ledger: Ledger, new: list[StampRow]) -> tuple[list[StampRow], set[int
 
 def _give_keys(ledger: Ledger, model: Replicated, records: list[StampRow]) -> set[int]:
     """Make keys from the rows; returns the ``id()`` of those for which a field of a natural identity is null."""
+    nameless = set()
+    for record, part in zip(records, _readable_parts(ledger, model, records), strict=True):
+        if model.identity == "natural":
+            record.key = name_of(part)
+            if None in part:
+                nameless.add(id(record))
+        elif None in part:
+            # A row that was deleted since has nothing to be known by; it has a key of its own until its tombstone.
+            record.key = f"?{record.pk_text}:{record.timestamp}"
+        else:
+            record.key = part[0] if model.identity == "parent" else name_of(part)
+    return nameless
+
+
+def _readable_parts(ledger: Ledger, model: Replicated, records: list[StampRow]) -> list[list[str | None]]:
+    """What the keys of these rows are made of; nothing for a row that can't be read, so that the rest goes on."""
+    try:
+        return _parts(ledger, model, records)
+    except Exception as error:
+        raise_unless_of_a_value(ledger.vendor, error)
+        if len(records) == 1:
+            logger.error("%s %s has no key of its content: %s", model.label, records[0].pk_text, error)
+            return [[None] * len(model.natural)]
+    middle = len(records) // 2
+    halves = records[:middle], records[middle:]
+    return [part for half in halves for part in _readable_parts(ledger, model, half)]
+
+
+def _parts(ledger: Ledger, model: Replicated, records: list[StampRow]) -> list[list[str | None]]:
     rows: dict[str, list[Any]] = {}
     names = [c.field.attname for c in model.natural]
     for start in range(0, len(records), PARAMETERS):
@@ -215,18 +247,7 @@ def _give_keys(ledger: Ledger, model: Replicated, records: list[StampRow]) -> se
             keys = {value: key_text(encode(value)) for value in values if value is not None}
         for part, value in zip(parts, values, strict=True):
             part.append(keys.get(value))
-    nameless = set()
-    for record, part in zip(records, parts, strict=True):
-        if model.identity == "natural":
-            record.key = name_of(part)
-            if None in part:
-                nameless.add(id(record))
-        elif None in part:
-            # A row that was deleted since has nothing to be known by; it has a key of its own until its tombstone.
-            record.key = f"?{record.pk_text}:{record.timestamp}"
-        else:
-            record.key = part[0] if model.identity == "parent" else name_of(part)
-    return nameless
+    return parts
 
 
 def _other_keys(field: Any, values: Iterable[Any], ledger: Ledger) -> dict[Any, str]:

@@ -11,13 +11,25 @@ from types import SimpleNamespace
 from typing import Any
 
 from django.conf import settings as django_settings
-from django.db import models
+from django.db import DataError, Error, models
 
 from handleref_sync import wire
+from handleref_sync.capture.base import Vendor
+from handleref_sync.exceptions import SyncError
 
 
 class Unfit(Exception):
     """A value that this database can't hold, or a field that it doesn't have."""
+
+
+def raise_unless_of_a_value(vendor: Vendor, error: Exception) -> None:
+    """Raises `error` if it is not about a value that was read, but about the connection, the disk, or a rule of ours.
+
+    What a field raises for a value that is none of its type is the field's own affair: anything at all.
+    """
+    ours = isinstance(error, SyncError) or (isinstance(error, Error) and not isinstance(error, DataError))
+    if ours and not vendor.refused(error):
+        raise error
 
 
 TRAVELS = (
