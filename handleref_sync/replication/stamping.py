@@ -24,6 +24,7 @@ from handleref_sync.models import Capture
 from handleref_sync.registry import Column, Replicated
 from handleref_sync.replication.carried import of_write
 from handleref_sync.replication.ledger import Ledger, StampRow, locked, now_ms
+from handleref_sync.replication.passing import passed_on
 from handleref_sync.replication.values import encoder, key_text, raise_unless_of_a_value
 
 logger = logging.getLogger("handleref_sync.replication")
@@ -66,12 +67,31 @@ def stamp(using: str, told: Callable[[int], None] = lambda done: None) -> int:
     numbers = [model.id for model in registry.replicated(using).values()]
     while Capture.objects.using(using).filter(model__in=numbers).exists():
         with locked(using) as ledger:
-            captures = ledger.vendor.take_captures(CHUNK, numbers)
-            total += fold(ledger, captures)
+            taken, changed = stamp_some(ledger, numbers)
+            total += changed
         told(total)
-        if len(captures) < CHUNK:
+        if taken < CHUNK:
             break
     return total
+
+
+def stamp_some(ledger: Ledger, numbers: Sequence[int]) -> tuple[int, int]:
+    """Stamp the oldest writes of the models with these numbers; how many were taken, and how many stamps changed.
+
+    Nothing was left if fewer than `CHUNK` were taken.
+    """
+    captures = ledger.vendor.take_captures(CHUNK, numbers)
+    if len(captures) == CHUNK:
+        # A row that is deleted and inserted again is the same record: it must not be cut in two where a chunk ends.
+        gone: dict[int, dict[str, None]] = defaultdict(dict)
+        for note in captures:
+            if note.op == "D":
+                gone[note.model][note.pk] = None
+            else:
+                gone[note.model].pop(note.pk, None)
+        for number, pks in gone.items():
+            captures += ledger.vendor.take_captures(0, [number], list(pks)) if pks else []
+    return len(captures), fold(ledger, captures)
 
 
 def stamp_rows(ledger: Ledger, model: Replicated, pks: list[str]) -> int:
@@ -85,7 +105,9 @@ def fold(ledger: Ledger, captures: list[Captured], keys: Mapping[tuple[int, str]
     `keys`: by model and primary key, those of rows that are known elsewhere as records already.
     """
     writes: dict[tuple[int, str], _Write] = {}
-    for note in captures:  # in the order of writing: the notes of one row were made under its row lock
+    for note in looked_up(
+        ledger, captures
+    ):  # in the order of writing: the notes of one row were made under its row lock
         entry = writes.get((note.model, note.pk))
         deleted = note.op == "D"
         if entry is None:
@@ -96,22 +118,29 @@ def fold(ledger: Ledger, captures: list[Captured], keys: Mapping[tuple[int, str]
     found = _stamps_of(ledger, writes)
     clamp = (now_ms() + int(settings.max_clock_skew * 1000)) << hlc.LOGICAL_BITS
     touched: list[StampRow] = []
+    passing: dict[int, dict[str, tuple[str | None, int]]] = defaultdict(dict)
     for (number, pk), write in writes.items():
         model = ledger.by_number[number]
         if write.timestamp > clamp:
             # Never published, so it may be lowered: a station whose clock said 2099 and was mended is not stuck.
             write.timestamp = now_ms() << hlc.LOGICAL_BITS
         old = found.get((number, pk))
-        recycled = model.local_pk and write.was_deleted
+        key = keys.get((number, pk))
+        # Deleted and inserted again before anybody heard of it, as by an import that reloads the table: for whoever
+        # looks at the row it has changed, and what refers to it goes on referring to it. So the record goes on. Where
+        # the content says which record it is, it does, below.
+        again = model.identity == "origin" and old is not None and key in (None, old.key)
+        recycled = model.local_pk and write.was_deleted and not again
         # A deletion of what is deleted already is no write. A tombstone with a local pk has that of the row that
         # was restored to it: what happens to that row is the record's, and it may have to give the pk up again.
         if old is not None and not (old.deleted and write.deleted and not model.local_pk):
-            old.carried = None if write.was_deleted else of_write(ledger, old, model.names, write.changed)
+            old.carried = None if write.deleted or recycled else of_write(ledger, old, model.names, write.changed)
             old.timestamp = max(old.timestamp + 1, write.timestamp)
             old.deleted = write.deleted or recycled
             old.pk_text = None if old.deleted and model.local_pk else old.pk_text
             touched.append(old)
-        key = keys.get((number, pk))
+            if recycled and not write.deleted:
+                passing[number][pk] = old.key, write.timestamp
         if not write.deleted and (old is None or recycled):
             touched.append(StampRow(model_id=number, pk_text=pk, timestamp=write.timestamp, key=key))
         elif write.deleted and old is None and key is not None:
@@ -123,7 +152,10 @@ def fold(ledger: Ledger, captures: list[Captured], keys: Mapping[tuple[int, str]
     for level in sorted(set(depths.values())):
         records, doubles = _named(ledger, [s for s in new if depths[s.model_id] == level])
         _number(ledger, records, doubles)
-    return len(touched)
+    # What refers to a row that is another record's now says something else. At once and not with the next notes: a
+    # reader who heard of the old record's end first would take its children with it.
+    notes = passed_on(ledger, passing)
+    return len(touched) + (fold(ledger, notes) if notes else 0)
 
 
 def _stamps_of(ledger: Ledger, writes: dict[tuple[int, str], _Write]) -> dict[tuple[int, str], StampRow]:
