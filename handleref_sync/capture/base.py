@@ -19,10 +19,12 @@ APPLYING = "handleref_sync_applying"
 STAMP = "handleref_sync_stamp"
 LOCAL = "handleref_sync_localnode"
 PREFIX = "handleref_sync"
+REPLACED = "R"
+"""What a note says of a row that a write may have removed without firing a trigger. Whether it did is looked up."""
 
 
 class Captured(NamedTuple):
-    """One write that a trigger saw: `op` is I, U or D, `pk` the primary key as the database's text."""
+    """One write that a trigger saw: `op` is I, U, D or `REPLACED`, `pk` the primary key as the database's text."""
 
     id: int
     model: int
@@ -281,9 +283,20 @@ class Vendor(ABC):
         table, live = self.quote(model.table), f"s.model_id = {model.id} AND NOT s.deleted"
         note = f"INSERT INTO {CAPTURE} (model, pk, op, timestamp) SELECT {model.id}"
         self.execute(f"{note}, s.pk, 'U', {stamped} FROM {table} t JOIN {STAMP} s ON s.pk = {pk} WHERE {live}")
+        self.capture_gone(model)
+
+    def capture_gone(self, model: Replicated) -> None:
+        """Note the deletion of stamped rows that are not there."""
+        pk, _ = self._of_rows(model)
         # EXCEPT, for there is no index over keys as text: NOT EXISTS would read the table once for each stamp.
-        gone = f"SELECT s.pk FROM {STAMP} s WHERE {live} EXCEPT SELECT {pk} FROM {table} t"
-        self.execute(f"{note}, gone.pk, 'D', {self.now_sql} FROM ({gone}) gone")
+        gone = (
+            f"SELECT s.pk FROM {STAMP} s WHERE s.model_id = {model.id} AND NOT s.deleted "
+            f"EXCEPT SELECT {pk} FROM {self.quote(model.table)} t"
+        )
+        self.execute(
+            f"INSERT INTO {CAPTURE} (model, pk, op, timestamp) SELECT {model.id}, gone.pk, 'D', {self.now_sql} "
+            f"FROM ({gone}) gone"
+        )
 
     def _of_rows(self, model: Replicated) -> tuple[str, str]:
         """SQL for the primary key and the timestamp of a row of the table `t`."""

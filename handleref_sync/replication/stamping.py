@@ -25,6 +25,7 @@ from handleref_sync.registry import Column, Replicated
 from handleref_sync.replication.carried import of_write
 from handleref_sync.replication.ledger import Ledger, StampRow, locked, now_ms
 from handleref_sync.replication.passing import passed_on
+from handleref_sync.replication.replaced import looked_up
 from handleref_sync.replication.values import encoder, key_text, raise_unless_of_a_value
 
 logger = logging.getLogger("handleref_sync.replication")
