@@ -19,12 +19,10 @@ APPLYING = "handleref_sync_applying"
 STAMP = "handleref_sync_stamp"
 LOCAL = "handleref_sync_localnode"
 PREFIX = "handleref_sync"
-REPLACED = "R"
-"""What a note says of a row that a write may have removed without firing a trigger. Whether it did is looked up."""
 
 
 class Captured(NamedTuple):
-    """One write that a trigger saw: `op` is I, U, D or `REPLACED`, `pk` the primary key as the database's text."""
+    """One write that a trigger saw: `op` is I, U, D or `REPLACED`, `pk` the primary key as text of the database."""
 
     id: int
     model: int

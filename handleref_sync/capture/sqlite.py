@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
-from handleref_sync.capture.base import APPLYING, CAPTURE, LOCAL, PREFIX, REPLACED, Vendor, kind_of
+from handleref_sync.capture.base import APPLYING, CAPTURE, LOCAL, PREFIX, Vendor, kind_of
 from handleref_sync.capture.sqlite_indexes import unique_values
+from handleref_sync.models.ledger import REPLACED
 from handleref_sync.registry import Replicated
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from handleref_sync.capture.base import REPLACED, Captured
+from handleref_sync.capture.base import Captured
+from handleref_sync.models.ledger import REPLACED
 from handleref_sync.replication.ledger import Ledger
 
 

@@ -11,7 +11,7 @@ from django.db import IntegrityError, connection, connections, transaction
 from handleref_sync import registry
 from handleref_sync.capture import install
 from handleref_sync.capture.base import vendor_for
-from handleref_sync.models import Capture
+from handleref_sync.models import Capture, Node
 from handleref_sync.replication.ledger import Ledger
 from handleref_sync.replication.replaced import looked_up
 from handleref_sync.replication.stamping import stamp
@@ -240,6 +240,14 @@ def test_rows_that_are_spared(only_sqlite, taken):
     stamp("default")
     execute("INSERT INTO refapp_label (name) VALUES ('x') ON CONFLICT (name) DO UPDATE SET name = 'y'")
     assert taken() == [("refapp.label", "U", str(one.pk))]
+
+
+def test_rows_that_are_spared_are_not_shown_as_written(only_sqlite, country, taken):
+    stamp("default")
+    vector = dict(Node.objects.values_list("name", "vector"))
+    Country.objects.bulk_create([Country(code="fr")], ignore_conflicts=True)
+    assert Capture.objects.filter(pk_text=country.pk).exists()
+    assert list(Country.handleref.since(vector=vector)) == []
 
 
 @pytest.mark.parametrize(
