@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
@@ -26,6 +27,8 @@ from handleref_sync.replication.hello import Hello, hello, meet, position, scope
 from handleref_sync.replication.ledger import Ledger
 from handleref_sync.replication.page import START, Cursor, from_message, to_message
 from handleref_sync.replication.stamping import stamp
+
+logger = logging.getLogger("handleref_sync.session")
 
 LEASE = timedelta(minutes=10)
 
@@ -101,6 +104,13 @@ def sync(
                 _Round(using, peer, transport, report, told).run(pull, push, dry_run)
         except SyncError as error:
             report.error, report.reason = error.sentence(), error.reason
+        except Exception as error:  # the next peer may have nothing to do with it
+            logger.exception("The round with %s broke off.", peer.name)
+            unforeseen = SyncError(
+                f"The round broke off with an error that was not foreseen: {type(error).__name__}: {error}.",
+                hint="The log says where.",
+            )
+            report.error, report.reason = unforeseen.sentence(), unforeseen.reason
         report.bytes = transport.bytes_sent + transport.bytes_received
         report.seconds = round(time.perf_counter() - started, 3)
         _note(using, peer, report, dry_run)

@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from handleref_sync.models import Capture, LocalNode, Node, ReplicatedModel, Stamp
+from handleref_sync.models.ledger import REPLACED
 
 
 class WrittenAtMixin(ModelAdmin):  # type: ignore[type-arg]
@@ -76,7 +77,7 @@ def _label(queryset: QuerySet[Any]) -> str:
 
 def _unstamped(queryset: QuerySet[Any]) -> QuerySet[Any]:
     """What was written here since the last stamping: its stamp still names the node before us."""
-    captured = Capture.objects.using(queryset.db)
+    captured = Capture.objects.using(queryset.db).exclude(op=REPLACED)
     # As a subquery and not as a join: one pass over what is usually a short list.
     return captured.filter(model__in=_numbers(queryset)).values("pk_text")
 

@@ -22,7 +22,7 @@ PREFIX = "handleref_sync"
 
 
 class Captured(NamedTuple):
-    """One write that a trigger saw: `op` is I, U or D, `pk` the primary key as the database's text."""
+    """One write that a trigger saw: `op` is I, U, D or `REPLACED`, `pk` the primary key as text of the database."""
 
     id: int
     model: int
@@ -176,7 +176,9 @@ class Vendor(ABC):
         return False
 
     def refused(self, error: Exception) -> bool:
-        """Whether `error`, which the driver takes for one of operation, is about a value that can't be stored."""
+        """Whether `error`, which the driver takes for one of operation, is about a value: one that it won't store, or
+        can't read.
+        """
         return False
 
     def lost_transaction(self, error: Exception) -> bool:
@@ -229,6 +231,12 @@ class Vendor(ABC):
         names = ", ".join(self.quote(c) for c in columns)
         where, params = self.among(self.quote(pk_column), pks)
         return self.rows(f"SELECT {names} FROM {self.quote(table)} WHERE {where}", params)
+
+    def present_texts(self, table: str, pk_column: str, pks: Sequence[str]) -> set[str]:
+        """Which primary keys, as the capture table holds them, have a row, though their field would not take them."""
+        text = self.text_pk(self.quote(pk_column))
+        where, params = self.among(text, pks)
+        return {str(pk) for (pk,) in self.rows(f"SELECT {text} FROM {self.quote(table)} WHERE {where}", params)}
 
     def delete_rows(self, table: str, pk_column: str, pks: Sequence[Any]) -> None:
         """Delete rows by primary key."""
@@ -284,9 +292,20 @@ class Vendor(ABC):
         table, live = self.quote(model.table), f"s.model_id = {model.id} AND NOT s.deleted"
         note = f"INSERT INTO {CAPTURE} (model, pk, op, timestamp) SELECT {model.id}"
         self.execute(f"{note}, s.pk, 'U', {stamped} FROM {table} t JOIN {STAMP} s ON s.pk = {pk} WHERE {live}")
+        self.capture_gone(model)
+
+    def capture_gone(self, model: Replicated) -> None:
+        """Note the deletion of stamped rows that are not there."""
+        pk, _ = self._of_rows(model)
         # EXCEPT, for there is no index over keys as text: NOT EXISTS would read the table once for each stamp.
-        gone = f"SELECT s.pk FROM {STAMP} s WHERE {live} EXCEPT SELECT {pk} FROM {table} t"
-        self.execute(f"{note}, gone.pk, 'D', {self.now_sql} FROM ({gone}) gone")
+        gone = (
+            f"SELECT s.pk FROM {STAMP} s WHERE s.model_id = {model.id} AND NOT s.deleted "
+            f"EXCEPT SELECT {pk} FROM {self.quote(model.table)} t"
+        )
+        self.execute(
+            f"INSERT INTO {CAPTURE} (model, pk, op, timestamp) SELECT {model.id}, gone.pk, 'D', {self.now_sql} "
+            f"FROM ({gone}) gone"
+        )
 
     def _of_rows(self, model: Replicated) -> tuple[str, str]:
         """SQL for the primary key and the timestamp of a row of the table `t`."""

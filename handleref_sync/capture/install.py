@@ -48,7 +48,9 @@ def install(using: str, node: str | None = None) -> None:
             watched = bool(columns) and vendor.watched(described, columns)
             if columns and (vendor.install(described, columns) or fresh):
                 vendor.capture_existing(described)
-                if not watched:
+                if watched:
+                    vendor.capture_gone(described)  # what outdated triggers may not have seen
+                else:
                     vendor.capture_unseen(described)
 
 

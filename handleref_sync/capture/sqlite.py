@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
-from handleref_sync.capture.base import APPLYING, CAPTURE, LOCAL, PREFIX, Vendor
+from handleref_sync.capture.base import APPLYING, CAPTURE, LOCAL, PREFIX, Vendor, kind_of
+from handleref_sync.capture.sqlite_indexes import unique_values
+from handleref_sync.models.ledger import REPLACED
 from handleref_sync.registry import Replicated
 
 
@@ -52,8 +54,38 @@ class SQLite(Vendor):
             ),
             "del": f"AFTER DELETE ON {table} WHEN {silent} BEGIN {note('D', 'OLD')} END",
         }
+        bodies |= self._replacing(model, silent)
         names = {kind: f"{PREFIX}_{kind}_{model.table}" for kind in bodies}
         return {names[kind]: f"CREATE TRIGGER {q(names[kind])} {body}" for kind, body in bodies.items()}
+
+    def _replacing(self, model: Replicated, silent: str) -> dict[str, str]:
+        """REPLACE takes rows out that have a unique value of the new one, and fires no trigger for them.
+
+        Before it does, they are there. They are noted as perhaps removed, for other statements spare such rows.
+        """
+        table, pk, q = self.quote(model.table), self.quote(model.pk_column), self.quote
+        uniques = unique_values(self, model.table)
+        if not uniques:
+            return {}
+
+        def notes(row: str) -> str:
+            return " ".join(
+                f"INSERT INTO {CAPTURE} (model, pk, op, timestamp, fields) SELECT {model.id}, CAST(t.{pk} AS TEXT), "
+                f"'{REPLACED}', {self.now_sql}, NULL FROM {table} t WHERE {same} AND t.{pk} IS NOT {row}.{pk};"
+                for same, _ in uniques
+            )
+
+        named = sorted({column for _, columns in uniques for column in columns})
+        other = " OR ".join(f"OLD.{q(c)} IS NOT NEW.{q(c)} COLLATE BINARY" for c in named)
+        return {
+            "rin": f"BEFORE INSERT ON {table} WHEN {silent} BEGIN {notes('NEW')} END",
+            "rup": f"BEFORE UPDATE ON {table} WHEN {silent} AND ({other}) BEGIN {notes('OLD')} END",
+        }
+
+    def watched(self, model: Replicated, columns: Sequence[str]) -> bool:
+        # Without those that an earlier version did not have: what they alone see is looked for by `capture_gone`.
+        wanted = {name for name in self.triggers(model, columns) if kind_of(name) not in ("rin", "rup")}
+        return wanted <= set(self.present(model.table))
 
     def present(self, table: str) -> dict[str, str]:
         found = self.rows(
@@ -138,6 +170,9 @@ class SQLite(Vendor):
             sqlite3.SQLITE_CANTOPEN: "can't be opened",
         }
         return words.get(_code(error)) or super().trouble(error)
+
+    def refused(self, error: Exception) -> bool:
+        return "Could not decode to UTF-8" in str(error)
 
     def deletes_alone(self, table: str) -> bool:
         return not self.rows(

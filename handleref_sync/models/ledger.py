@@ -11,6 +11,9 @@ from handleref_sync.models.fields import KeyField
 KEY_LENGTH = 500
 """Characters of a key, where the database has to know: with a model before it, as many as an index can hold."""
 
+REPLACED = "R"
+"""What a note says of a row that a write may have removed without firing a trigger. Whether it did is looked up."""
+
 
 class Node(models.Model):
     """An incarnation of a node, met in any dot or clock: ``ship-7``, or ``ship-7~k3f9`` after a restore."""

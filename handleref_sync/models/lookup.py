@@ -9,7 +9,7 @@ from django.apps import apps
 from django.db import connections, models
 
 from handleref_sync.core.version_vector import VersionVector
-from handleref_sync.models.ledger import Capture, ReplicatedModel, Stamp
+from handleref_sync.models.ledger import REPLACED, Capture, ReplicatedModel, Stamp
 
 PARAMETERS = 50_000
 """How many a query has at most where the database sets no limit."""
@@ -76,5 +76,5 @@ def pks_since(model: type[models.Model], using: str, vector: Mapping[str, int]) 
     for stamp in stamps.iterator(chunk_size=2000):
         if not known.covers(stamp.version_vector):
             yield to_python(stamp.pk_text)
-    dirty = Capture.objects.using(using).filter(model=number.pk).values_list("pk_text", flat=True).distinct()
-    yield from (to_python(text) for text in dirty)
+    dirty = Capture.objects.using(using).filter(model=number.pk).exclude(op=REPLACED)
+    yield from (to_python(text) for text in dirty.values_list("pk_text", flat=True).distinct())

@@ -197,8 +197,8 @@ def _pk_of_row(ledger: Ledger, content: Content, record: Record, stamp: Stamp | 
     else:
         text = stamp.pk_text
         notes = Capture.objects.using(ledger.using).filter(model=model.id, pk_text=text)
-        if notes.filter(op="D").exists():
-            return None  # deleted, though not stamped so yet: a row that has the pk now is another record
+        if model.identity != "origin" and notes.filter(op="D").exists():
+            return None  # deleted, though not stamped so yet: a row that has the pk now may be another record
     return text if content.present([text]) else None
 
 

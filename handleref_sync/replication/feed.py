@@ -249,6 +249,8 @@ def _changes(ledger: Ledger, scan: _Scan) -> tuple[list[Change], bool, list[Stam
             elif values is None and not record.deleted:
                 left_out += 1
                 vanished.append(record)
+            elif record.deleted and not _has_key(ledger, record):
+                continue  # its row could not be read, and so never travelled
             else:
                 identity = Record(model.label, keys[record.sequence])
                 version = version_of(ledger, record)
@@ -325,6 +327,15 @@ def _pending(ledger: Ledger, number: int, records: list[StampRow]) -> Collection
 def key_of(ledger: Ledger, record: Stamp | StampRow) -> str:
     """The key of a stamp's record; where none is kept, it is the primary key."""
     return canonical(ledger.by_number[record.model_id], record.pk_text) if record.key is None else record.key
+
+
+def _has_key(ledger: Ledger, record: StampRow) -> bool:
+    """Whether the primary key can be one: SQLite holds any text, whatever the field."""
+    try:
+        key_of(ledger, record)
+    except Exception:
+        return False
+    return True
 
 
 def version_of(ledger: Ledger, record: Stamp | StampRow | Parked) -> Version:

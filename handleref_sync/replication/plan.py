@@ -22,7 +22,7 @@ from handleref_sync.replication.feed import version_of
 from handleref_sync.replication.joining import as_here, joined, reused, same
 from handleref_sync.replication.ledger import Ledger, StampRow, now_ms
 from handleref_sync.replication.rights import Rights
-from handleref_sync.replication.stamping import CHUNK, fold, stamp_rows
+from handleref_sync.replication.stamping import CHUNK, stamp_rows, stamp_some
 from handleref_sync.replication.values import Unfit
 
 Reason = Parked.Reason
@@ -116,7 +116,7 @@ class Planner:
         keys = [change.record.key for change in changes]
         if content.model.named:
             # A row that waits to be stamped may be one of these records, and only its stamp says so.
-            while fold(ledger, ledger.vendor.take_captures(CHUNK, [content.model.id])):
+            while stamp_some(ledger, [content.model.id])[0] >= CHUNK:
                 pass
         stamps = content.stamps_with(keys, texts)
         changes = self._admitted(content, changes, stamps.keys())

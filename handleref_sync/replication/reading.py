@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from django.db import DataError, models
+from django.db import models
 
 from handleref_sync.registry import Column, Replicated
 from handleref_sync.replication.ledger import Ledger, StampRow
 from handleref_sync.replication.stamping import keys_of, keys_of_column, natural_keys, pk_text
-from handleref_sync.replication.values import Unfit, converter, encoder
+from handleref_sync.replication.values import Unfit, converter, encoder, raise_unless_of_a_value
 
 Rows = dict[str, tuple[Any, ...]]
 """By primary key, as the capture table has it: the values of the fields, in their order."""
@@ -48,7 +48,8 @@ class Reader:
     def _readable(self, pks: list[str], under_lock: bool, raw: bool = False) -> Rows:
         try:
             return self._read(pks, under_lock, raw)
-        except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, DataError) as error:
+        except Exception as error:
+            raise_unless_of_a_value(self.ledger.vendor, error)
             if len(pks) == 1:
                 self.unreadable[pks[0]] = str(error) or type(error).__name__
                 return {}
@@ -129,7 +130,11 @@ class Reader:
 
     def present(self, pks: Sequence[str]) -> set[str]:
         """Which of these primary keys have a row."""
-        return {str(pk) for (pk,) in self._select([self.model.pk_column], pks)}
+        try:
+            return {str(pk) for (pk,) in self._select([self.model.pk_column], pks)}
+        except Exception as error:  # one that is none of its field's type
+            raise_unless_of_a_value(self.ledger.vendor, error)
+            return self.ledger.vendor.present_texts(self.model.table, self.model.pk_column, pks)
 
     def _select(self, columns: Sequence[str], pks: Sequence[str]) -> list[tuple[Any, ...]]:
         values = [self.db_pk(text) for text in pks]

@@ -8,6 +8,7 @@ they wrote; a short transaction under the sequence lock folds the notes that are
 from __future__ import annotations
 
 import json
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,11 @@ from handleref_sync.registry import Column, Replicated
 from handleref_sync.replication.again import again
 from handleref_sync.replication.carried import of_write
 from handleref_sync.replication.ledger import Ledger, StampRow, locked, now_ms
-from handleref_sync.replication.values import encoder, key_text
+from handleref_sync.replication.passing import passed_on
+from handleref_sync.replication.replaced import looked_up
+from handleref_sync.replication.values import encoder, key_text, raise_unless_of_a_value
+
+logger = logging.getLogger("handleref_sync.replication")
 
 CHUNK = 5000
 NO_KEYS: Mapping[tuple[int, str], str] = MappingProxyType({})
@@ -73,8 +78,26 @@ def stamp(using: str, told: Callable[[int], None] = lambda done: None) -> int:
 
 def _stamp(using: str, numbers: list[int]) -> tuple[int, int]:
     with locked(using) as ledger:
-        captures = ledger.vendor.take_captures(CHUNK, numbers)
-        return len(captures), fold(ledger, captures)
+        return stamp_some(ledger, numbers)
+
+
+def stamp_some(ledger: Ledger, numbers: Sequence[int]) -> tuple[int, int]:
+    """Stamp the oldest writes of the models with these numbers; how many were taken, and how many stamps changed.
+
+    Nothing was left if fewer than `CHUNK` were taken.
+    """
+    captures = ledger.vendor.take_captures(CHUNK, numbers)
+    if len(captures) == CHUNK:
+        # A row that is deleted and inserted again is the same record: it must not be cut in two where a chunk ends.
+        gone: dict[int, dict[str, None]] = defaultdict(dict)
+        for note in captures:
+            if note.op == "D":
+                gone[note.model][note.pk] = None
+            else:
+                gone[note.model].pop(note.pk, None)
+        for number, pks in gone.items():
+            captures += ledger.vendor.take_captures(0, [number], list(pks)) if pks else []
+    return len(captures), fold(ledger, captures)
 
 
 def stamp_rows(ledger: Ledger, model: Replicated, pks: list[str]) -> int:
@@ -88,7 +111,9 @@ def fold(ledger: Ledger, captures: list[Captured], keys: Mapping[tuple[int, str]
     `keys`: by model and primary key, those of rows that are known elsewhere as records already.
     """
     writes: dict[tuple[int, str], _Write] = {}
-    for note in captures:  # in the order of writing: the notes of one row were made under its row lock
+    for note in looked_up(
+        ledger, captures
+    ):  # in the order of writing: the notes of one row were made under its row lock
         entry = writes.get((note.model, note.pk))
         deleted = note.op == "D"
         if entry is None:
@@ -99,22 +124,29 @@ def fold(ledger: Ledger, captures: list[Captured], keys: Mapping[tuple[int, str]
     found = _stamps_of(ledger, writes)
     clamp = (now_ms() + int(settings.max_clock_skew * 1000)) << hlc.LOGICAL_BITS
     touched: list[StampRow] = []
+    passing: dict[int, dict[str, tuple[str | None, int]]] = defaultdict(dict)
     for (number, pk), write in writes.items():
         model = ledger.by_number[number]
         if write.timestamp > clamp:
             # Never published, so it may be lowered: a station whose clock said 2099 and was mended is not stuck.
             write.timestamp = now_ms() << hlc.LOGICAL_BITS
         old = found.get((number, pk))
-        recycled = model.local_pk and write.was_deleted
+        key = keys.get((number, pk))
+        # Deleted and inserted again before anybody heard of it, as by an import that reloads the table: for whoever
+        # looks at the row it has changed, and what refers to it goes on referring to it. So the record goes on. Where
+        # the content says which record it is, it does, below.
+        again = model.identity == "origin" and old is not None and key in (None, old.key)
+        recycled = model.local_pk and write.was_deleted and not again
         # A deletion of what is deleted already is no write. A tombstone with a local pk has that of the row that
         # was restored to it: what happens to that row is the record's, and it may have to give the pk up again.
         if old is not None and not (old.deleted and write.deleted and not model.local_pk):
-            old.carried = None if write.was_deleted else of_write(ledger, old, model.names, write.changed)
+            old.carried = None if write.deleted or recycled else of_write(ledger, old, model.names, write.changed)
             old.timestamp = max(old.timestamp + 1, write.timestamp)
             old.deleted = write.deleted or recycled
             old.pk_text = None if old.deleted and model.local_pk else old.pk_text
             touched.append(old)
-        key = keys.get((number, pk))
+            if recycled and not write.deleted:
+                passing[number][pk] = old.key, write.timestamp
         if not write.deleted and (old is None or recycled):
             touched.append(StampRow(model_id=number, pk_text=pk, timestamp=write.timestamp, key=key))
         elif write.deleted and old is None and key is not None:
@@ -126,7 +158,10 @@ def fold(ledger: Ledger, captures: list[Captured], keys: Mapping[tuple[int, str]
     for level in sorted(set(depths.values())):
         records, doubles = _named(ledger, [s for s in new if depths[s.model_id] == level])
         _number(ledger, records, doubles)
-    return len(touched)
+    # What refers to a row that is another record's now says something else. At once and not with the next notes: a
+    # reader who heard of the old record's end first would take its children with it.
+    notes = passed_on(ledger, passing)
+    return len(touched) + (fold(ledger, notes) if notes else 0)
 
 
 def _stamps_of(ledger: Ledger, writes: dict[tuple[int, str], _Write]) -> dict[tuple[int, str], StampRow]:
@@ -203,6 +238,35 @@ def _named(ledger: Ledger, new: list[StampRow]) -> tuple[list[StampRow], set[int
 
 def _give_keys(ledger: Ledger, model: Replicated, records: list[StampRow]) -> set[int]:
     """Make keys from the rows; returns the ``id()`` of those for which a field of a natural identity is null."""
+    nameless = set()
+    for record, part in zip(records, _readable_parts(ledger, model, records), strict=True):
+        if model.identity == "natural":
+            record.key = name_of(part)
+            if None in part:
+                nameless.add(id(record))
+        elif None in part:
+            # A row that was deleted since has nothing to be known by; it has a key of its own until its tombstone.
+            record.key = f"?{record.pk_text}:{record.timestamp}"
+        else:
+            record.key = part[0] if model.identity == "parent" else name_of(part)
+    return nameless
+
+
+def _readable_parts(ledger: Ledger, model: Replicated, records: list[StampRow]) -> list[list[str | None]]:
+    """What the keys of these rows are made of; nothing for a row that can't be read, so that the rest goes on."""
+    try:
+        return _parts(ledger, model, records)
+    except Exception as error:
+        raise_unless_of_a_value(ledger.vendor, error)
+        if len(records) == 1:
+            logger.error("%s %s has no key of its content: %s", model.label, records[0].pk_text, error)
+            return [[None] * len(model.natural)]
+    middle = len(records) // 2
+    halves = records[:middle], records[middle:]
+    return [part for half in halves for part in _readable_parts(ledger, model, half)]
+
+
+def _parts(ledger: Ledger, model: Replicated, records: list[StampRow]) -> list[list[str | None]]:
     rows: dict[str, list[Any]] = {}
     names = [c.field.attname for c in model.natural]
     for start in range(0, len(records), PARAMETERS):
@@ -221,18 +285,7 @@ def _give_keys(ledger: Ledger, model: Replicated, records: list[StampRow]) -> se
             keys = {value: key_text(encode(value)) for value in values if value is not None}
         for part, value in zip(parts, values, strict=True):
             part.append(keys.get(value))
-    nameless = set()
-    for record, part in zip(records, parts, strict=True):
-        if model.identity == "natural":
-            record.key = name_of(part)
-            if None in part:
-                nameless.add(id(record))
-        elif None in part:
-            # A row that was deleted since has nothing to be known by; it has a key of its own until its tombstone.
-            record.key = f"?{record.pk_text}:{record.timestamp}"
-        else:
-            record.key = part[0] if model.identity == "parent" else name_of(part)
-    return nameless
+    return parts
 
 
 def _other_keys(field: Any, values: Iterable[Any], ledger: Ledger) -> dict[Any, str]:

@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from django.apps import apps
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import DatabaseError, OperationalError, transaction
 from django.db.models.signals import post_migrate
 
 from handleref_sync.capture.install import is_node
@@ -31,11 +33,12 @@ CHUNK = 1000
 def take_effect(using: str) -> int:
     """Write kept values of fields that have a column by now into their rows; returns how many.
 
-    One that does not fit stays where it is, and is said in the log.
+    One that does not fit, or that the database refuses, stays where it is, and is said in the log.
     """
     total = 0
     for row in ReplicatedModel.objects.using(using).exclude(unknown=[]):
         with locked(using) as ledger:
+            ledger.vendor.bound_waits()
             model = ledger.by_number.get(row.pk)
             if model is None:
                 continue
@@ -66,12 +69,16 @@ def _of_model(ledger: Ledger, model: Replicated, columns: Collection[str]) -> tu
             due = sorted(name for name, entry in kept.items() if entry.values and name in columns)
             for name in due:
                 try:
-                    _write(ledger, content, record, name, kept[name].values[0])
+                    # Each on its own: one that collides with what is here, say, does not hold up the others.
+                    with transaction.atomic(using=ledger.using):
+                        _write(ledger, content, record, name, kept[name].values[0])
+                except (DatabaseError, ObjectDoesNotExist, OverflowError, ValueError, Unfit) as error:
+                    _raise_unless_of_the_value(ledger, error)
+                    whole = False
+                    logger.error("%s: the value kept for %s still waits: %s", record, name, str(error).strip())
+                else:
                     kept[name] = Kept(kept[name].mark)
                     done += 1
-                except Unfit as error:
-                    whole = False
-                    logger.error("%s: the value kept for %s still waits: %s", record, name, error)
             if due:
                 Stamp.objects.using(ledger.using).filter(pk=record.pk).update(carried=dump(ledger, kept))
     return done, whole
@@ -95,6 +102,16 @@ def _write(ledger: Ledger, content: Content, record: Stamp, name: str, value: An
     with vendor.applying():
         pk = content.db_pk(str(record.pk_text))
         vendor.update_rows(model.table, model.pk_column, [content.columns[name].column], [[*row, pk]])
+        vendor.check_constraints()
+
+
+def _raise_unless_of_the_value(ledger: Ledger, error: Exception) -> None:
+    """Raises `error` if it is about the connection or the disk."""
+    if not isinstance(error, OperationalError) or ledger.vendor.refused(error):
+        return
+    if not ledger.vendor.waited_too_long(error):
+        raise error
+    ledger.vendor.hurry()
 
 
 def after_migrate(*, using: str, **kwargs: Any) -> None:

@@ -11,9 +11,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from django.conf import settings as django_settings
-from django.db import models
+from django.db import DataError, Error, models
 
 from handleref_sync import wire
+from handleref_sync.capture.base import Vendor
+from handleref_sync.exceptions import SyncError
 
 
 class Unfit(Exception):
@@ -22,6 +24,16 @@ class Unfit(Exception):
 
 REUSED = "one dot, two contents"
 """How the reason begins why a change waits that says something else than what was known under its dot."""
+
+
+def raise_unless_of_a_value(vendor: Vendor, error: Exception) -> None:
+    """Raises `error` if it is not about a value that was read, but about the connection, the disk, or a rule of ours.
+
+    What a field raises for a value that is none of its type is the field's own affair: anything at all.
+    """
+    ours = isinstance(error, SyncError) or (isinstance(error, Error) and not isinstance(error, DataError))
+    if ours and not vendor.refused(error):
+        raise error
 
 
 TRAVELS = (

@@ -11,6 +11,7 @@ from django.db.models import AutoField
 from handleref_sync.core.change import Record
 from handleref_sync.models import Parked
 from handleref_sync.registry import Replicated
+from handleref_sync.replication.by_value import Follower, follow, followers
 from handleref_sync.replication.content import Content
 from handleref_sync.replication.ledger import StampRow
 from handleref_sync.replication.plan import Held, Plan, Planner
@@ -40,8 +41,10 @@ class Writer:
         upserts = [p for p in plans if p.decision.write and p.values is not None]
         deletions = [p for p in plans if p.decision.write and p.values is None and p.live]
         ready = self._resolvable(upserts, {p.change.record for p in deletions})
+        following = self._followers([(p, row) for p, row in ready if p.live])
         self._insert([(p, row) for p, row in ready if not p.live])
         self._update([(p, row) for p, row in ready if p.live])
+        follow(self.ledger, following)
         kept = self._delete(deletions)
         done = {id(p) for p, _ in ready} | {id(p) for p in deletions if p.change.record not in kept}
         tried = {id(p) for p in [*upserts, *deletions]}
@@ -218,6 +221,16 @@ class Writer:
             rows = [[*row, content.db_pk(str(p.local.pk_text))] for p, row in items]
             if self.vendor.update_rows(model.table, model.pk_column, columns, rows) != len(rows):
                 self._insert_vanished(content, columns, items)
+
+    def _followers(self, ready: list[tuple[Plan, list[Any]]]) -> list[Follower]:
+        """The rows that refer by value to what is updated, and have to follow."""
+        return followers(
+            self.ledger,
+            (
+                (content, items[0][0].fields, [(str(p.local.pk_text), row) for p, row in items])
+                for content, _, items in self._groups(ready)
+            ),
+        )
 
     def _replace(self, content: Content, columns: list[str], items: list[Any]) -> None:
         """Update rows by taking all of them out first. Foreign keys to them are checked when they are back."""

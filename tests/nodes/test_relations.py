@@ -1,9 +1,15 @@
 """How one record refers to another."""
 
+from itertools import product
+
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
+from django.db import connections, models, transaction
+from django.test.utils import isolate_apps
 
+from handleref_sync.replication.by_value import by_value
 from handleref_sync.replication.conflicts import describe, restore
 from tests.identityapp.models import Bus, City, Guest, Leg, Person, Remark, Route, Stop, Ticket
 from tests.nodes.network import ALIASES, Network, parked, tick
@@ -161,3 +167,84 @@ def test_a_foreign_key_by_natural_key_waits_until_its_row_is_there(net):
     Permission.objects.using(B).create(codename="add_city", name="Can add city", content_type=kind)
     net.ok("b", "a")
     assert User.objects.using(B).get().user_permissions.get().codename == "add_city" and not parked("b")
+
+
+def rename(using, old, new):
+    """As an application does, where the database does not do it."""
+    with transaction.atomic(using=using), connections[using].constraint_checks_disabled():
+        City.objects.using(using).filter(code=old).update(code=new)
+        Stop.objects.using(using).filter(city_id=old).update(city_id=new)
+
+
+@pytest.mark.parametrize("rows", [1, 2000])
+def test_a_value_that_is_referred_to_is_changed(net, settings, rows):
+    settings.HANDLEREF_SYNC = {**settings.HANDLEREF_SYNC, "PAGE_ROWS": rows}
+    Stop.objects.using(A).create(city=City.objects.using(A).create(code="par"), name="Nation")
+    net.everywhere()
+    Stop.objects.using(B).create(city_id="par", name="new at b")
+    rename(A, "par", "PAR")
+    net.everywhere()
+    for using in (A, B, C):
+        assert {s.name: s.city.code for s in Stop.objects.using(using).all()} == {"Nation": "PAR", "new at b": "PAR"}
+
+
+def test_values_that_are_referred_to_change_places(net):
+    cities = {code: City.objects.using(A).create(code=code, name=code) for code in ("par", "lyo", "lil")}
+    for city in cities.values():
+        Stop.objects.using(A).create(city=city, name=f"of {city.name}")
+    moving = Stop.objects.using(A).create(city=cities["par"], name="of lyo")
+    net.everywhere()
+    for old, new in (("par", "-"), ("lyo", "par"), ("-", "lyo")):
+        rename(A, old, new)
+    moving.city = City.objects.using(A).get(name="lyo")
+    moving.save()
+    Stop.objects.using(A).create(city=moving.city, name="of lyo")
+    Stop.objects.using(B).create(city_id="par", name="of par")
+    net.everywhere()
+    for using in (A, B, C):
+        assert {c.name: c.code for c in City.objects.using(using).exclude(code="zz")} == {
+            "par": "lyo",
+            "lyo": "par",
+            "lil": "lil",
+        }
+        stops = Stop.objects.using(using).select_related("city")
+        assert len(stops) == 6 and all(s.name == f"of {s.city.name}" for s in stops)
+
+
+def test_who_is_not_replicated_follows_a_changed_value(net, monkeypatch):
+    """One that refers to what refers, too."""
+    with isolate_apps("tests.identityapp"):
+
+        class Shelter(models.Model):
+            city = models.OneToOneField(City, to_field="code", on_delete=models.DO_NOTHING, related_name="+")
+
+            class Meta:
+                app_label = "identityapp"
+
+        class Poster(models.Model):
+            shelter = models.ForeignKey(Shelter, to_field="city", on_delete=models.DO_NOTHING, related_name="+")
+
+            class Meta:
+                app_label = "identityapp"
+
+    made = [Shelter, Poster]
+    real = apps.get_models
+    monkeypatch.setattr(apps, "get_models", lambda *args, **options: [*real(*args, **options), *made])
+    by_value.cache_clear()
+    Stop.objects.using(A).create(city=City.objects.using(A).create(code="par"), name="Nation")
+    net.everywhere()
+    for using, model in product((A, B, C), made):
+        with connections[using].schema_editor() as editor:
+            editor.create_model(model)
+    try:
+        shelter = Shelter.objects.using(B).create(city_id="par")
+        Poster.objects.using(B).create(shelter=shelter)
+        rename(A, "par", "PAR")
+        net.everywhere()
+        assert Shelter.objects.using(B).get().city_id == Poster.objects.using(B).get().shelter_id == "PAR"
+        assert Stop.objects.using(B).get().city_id == "PAR"
+    finally:
+        by_value.cache_clear()
+        for using, model in product((A, B, C), reversed(made)):
+            with connections[using].schema_editor() as editor:
+                editor.delete_model(model)

@@ -54,11 +54,23 @@ def test_a_tombstone_gives_up_its_pk_and_a_row_that_takes_it_is_another_record(s
     stamp(stamped)
     pk, key = country.pk, country.stamp.key
     country.delete(hard=True)
+    stamp(stamped)
     other = Country.objects.create(pk=pk, code="de", name="Germany")
     stamp(stamped)
     tombstone = Stamp.objects.get(key=key)
     assert tombstone.deleted and tombstone.pk_text is None
     assert other.stamp.key != key and not other.stamp.deleted
+
+
+def test_a_row_that_is_there_again_before_anybody_heard_of_its_deletion_is_the_same_record(stamped):
+    country = Country.objects.create(code="fr", name="France")
+    stamp(stamped)
+    pk, before = country.pk, country.stamp
+    country.delete(hard=True)
+    other = Country.objects.create(pk=pk, code="de", name="Germany")
+    assert stamp(stamped) == 1
+    assert Stamp.objects.filter(model__label="testapp.country").count() == 1
+    assert other.stamp.key == before.key and other.stamp.counter > before.counter
 
 
 def test_a_record_known_by_its_pk_comes_back_as_itself(stamped):
