@@ -40,8 +40,8 @@ logger = logging.getLogger("handleref_sync.replication")
 def apply_page(using: str, peer: Peer, page: Page, *, whole: bool, scope: str) -> Outcome:
     """Apply what `peer` gave. `whole`: the exchange leaves nothing out, so that at its head the vectors may merge.
 
-    Raises NotPermitted for writes that the peer may not pass on, DotReused for a dot with two contents, ParkedFull
-    where too much would wait; in each case nothing is applied.
+    Raises NotPermitted for writes that the peer may not pass on, DotReused where it knows more of ours than there is,
+    ParkedFull where too much would wait; in each case nothing is applied.
     """
     try:
         return again(using, lambda: _apply_page(using, peer, page, whole, scope))
