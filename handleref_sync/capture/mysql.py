@@ -8,6 +8,7 @@ which it relies.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from handleref_sync.models.fields import binary_collation
 from handleref_sync.registry import Replicated
 
 VARIABLE = "@handleref_sync_applying"
+BY_PK = "FORCE INDEX (PRIMARY)"
+"""Where most of a table is asked for, the optimizer would else read all of it, and wait for rows that others hold."""
 LOCK_TIMEOUT, DEADLOCK, NOWAIT, CHANGED = 1205, 1213, 3572, 1020
 REFUSED = {1054, 1264, 1265, 1292, 1366, 1406, 3140, 4025}
 """A number out of range, a text too long or not of the character set, NaN, what is no JSON, a CHECK that fails."""
@@ -29,6 +32,8 @@ REFUSED = {1054, 1264, 1265, 1292, 1366, 1406, 3140, 4025}
 
 class MySQL(Vendor):
     # Not NOW(): it is in the session's time zone, in which an hour of the year comes twice.
+    patience = 1
+    """Seconds that a statement of the applier waits for a row which the application holds."""
     now_sql = "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000 << 16)"
 
     def columns(self, table: str) -> set[str]:
@@ -98,12 +103,19 @@ class MySQL(Vendor):
 
     @contextmanager
     def applying(self) -> Iterator[None]:
-        # Both belong to the session and outlive a rollback, so they are taken back whatever happens.
-        self.execute(f"SET {VARIABLE} = 1, foreign_key_checks = 0")
+        # All of it belongs to the session and outlives a rollback, so it is taken back whatever happens.
+        # The wait is for a unique value that an open transaction has inserted, say: unless set otherwise it is 50 s.
+        wait = "innodb_lock_wait_timeout"
+        self.execute(
+            f"SET {VARIABLE} = 1, foreign_key_checks = 0, {VARIABLE}_wait = @@{wait}, {wait} = {self.patience}"
+        )
         try:
             yield
         finally:
-            self.execute(f"SET {VARIABLE} = NULL, foreign_key_checks = 1")
+            self.execute(f"SET {VARIABLE} = NULL, foreign_key_checks = 1, {wait} = {VARIABLE}_wait")
+
+    def hurry(self) -> None:
+        self.patience = 0 if self.connection.mysql_is_mariadb else 1
 
     def read_committed(self) -> None:
         self.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
@@ -183,7 +195,8 @@ class MySQL(Vendor):
     def take_captures(
         self, limit: int, models: Sequence[int] | None = None, pks: Sequence[str] | None = None
     ) -> list[Captured]:
-        # In two steps: a DELETE by anything but the primary key waits for what open transactions have inserted.
+        # In two steps: a DELETE by anything but the primary key waits for what open transactions have inserted. So
+        # does one by a list of keys that are most of the table: it is read as a whole then, whatever a hint says.
         where, params = ("TRUE", list[Any]()) if models is None else self.among("model", models)
         if pks is not None:
             rows, texts = self.among("pk", pks)
@@ -194,8 +207,12 @@ class MySQL(Vendor):
             f"SELECT {names} FROM {CAPTURE} WHERE {where} ORDER BY id{last} FOR UPDATE SKIP LOCKED", params
         )
         for start in range(0, len(found), 1000):
-            among, ids = self.among("id", [row[0] for row in found[start : start + 1000]])
-            self.execute(f"DELETE FROM {CAPTURE} WHERE {among}", ids)
+            ids = [row[0] for row in found[start : start + 1000]]
+            self.execute(
+                f"DELETE c FROM JSON_TABLE(%s, '$[*]' COLUMNS (id BIGINT PATH '$')) d "
+                f"STRAIGHT_JOIN {CAPTURE} c ON c.id = d.id",
+                [json.dumps(ids)],
+            )
         return [Captured(*row) for row in found]
 
     def deletes_alone(self, table: str) -> bool:
@@ -207,8 +224,8 @@ class MySQL(Vendor):
         for start in range(0, len(pks), 2000):
             chunk = list(pks[start : start + 2000])
             where, params = self.among(pk, chunk)
-            select = f"SELECT {pk} FROM {table} WHERE {where}"
-            patience = "WAIT 1" if self.connection.mysql_is_mariadb else "NOWAIT"
+            select = f"SELECT {pk} FROM {table} {BY_PK} WHERE {where}"
+            patience = f"WAIT {self.patience}" if self.connection.mysql_is_mariadb else "NOWAIT"
             try:
                 with transaction.atomic(using=self.connection.alias):
                     self.rows(f"{select} ORDER BY {pk} FOR UPDATE {patience}", params)
@@ -224,7 +241,8 @@ class MySQL(Vendor):
     def hold_rows(self, table: str, pk_column: str, pks: Sequence[Any]) -> None:
         for start in range(0, len(pks), 2000):
             where, params = self.among(self.quote(pk_column), pks[start : start + 2000])
-            self.rows(f"SELECT 1 FROM {self.quote(table)} WHERE {where} LOCK IN SHARE MODE", params)
+            # `applying` bounds the wait.
+            self.rows(f"SELECT 1 FROM {self.quote(table)} {BY_PK} WHERE {where} LOCK IN SHARE MODE", params)
 
     def waited_too_long(self, error: Exception) -> bool:
         return _number(error) in (LOCK_TIMEOUT, NOWAIT)

@@ -1,11 +1,14 @@
 """What is peculiar to MariaDB and MySQL."""
 
+import time
+
 import pytest
 from django.core.checks import run_checks
 from django.db import connection, connections, transaction
 
 from handleref_sync.capture.base import vendor_for
 from handleref_sync.registry import replicated
+from handleref_sync.replication.stamping import stamp
 from tests.nodes.network import ALIASES, Network, parked
 from tests.testapp.models import Country, Tag
 
@@ -98,3 +101,49 @@ def test_numbers_go_on_behind_those_of_the_table(node):
     model = replicated("default")["testapp.country"]
     taken = Country.objects.create(code="fr", name="France").pk
     assert vendor_for(connection).allocate_pks(model, 2) == [taken + 1, taken + 2]
+
+
+def test_stamping_does_not_wait_for_notes_that_are_not_committed(node):
+    """Where nearly all notes are taken, the optimizer would rather read the whole table, and wait for the others."""
+    other = connection.copy()
+    try:
+        Tag.objects.bulk_create(Tag(name=f"before {n}") for n in range(100))
+        late = other.cursor()
+        late.execute("START TRANSACTION")
+        late.execute("INSERT INTO testapp_tag (id, name) VALUES (REPLACE(UUID(), '-', ''), 'late')")
+        Tag.objects.bulk_create(Tag(name=f"after {n}") for n in range(100))
+        with connection.cursor() as cursor:
+            cursor.execute("SET innodb_lock_wait_timeout = 1")
+            try:
+                assert stamp(A) == 200
+            finally:
+                cursor.execute("SET innodb_lock_wait_timeout = DEFAULT")
+        late.execute("COMMIT")
+        assert stamp(A) == 1
+    finally:
+        other.close()
+
+
+def test_a_unique_value_of_an_open_transaction_is_waited_for_a_second():
+    net = Network("ab")
+    Country.objects.using(A).create(code="fr", name="France")
+    other = connections[B].copy()
+    try:
+        late = other.cursor()
+        late.execute("START TRANSACTION")
+        late.execute(
+            "INSERT INTO testapp_country (code, name, created, updated, version, status) "
+            "VALUES ('fr', 'not yet', NOW(), NOW(), 1, 'ok')"
+        )
+        before = time.monotonic()
+        net.ok("b", "a")
+        assert time.monotonic() - before < 20, "unless told otherwise InnoDB waits for 50 s, and each try anew"
+        assert [reason for _, _, reason in parked("b")] == ["locked"]
+        with connections[B].cursor() as cursor:
+            cursor.execute("SELECT @@innodb_lock_wait_timeout")
+            assert cursor.fetchone()[0] == 50, "the session is as it was"
+        late.execute("ROLLBACK")
+        net.ok("b", "a")
+        assert not parked("b") and net.rows("a") == net.rows("b")
+    finally:
+        other.close()

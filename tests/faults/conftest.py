@@ -50,10 +50,9 @@ class Node(Site):
 
     def attempt(self, *arguments):
         """What a sync reports; one that fails says so in one sentence and by its exit status, without a traceback."""
-        status, out, err = self.run("sync_peer", *arguments, "--json")
-        return judged(status, out, err)
+        return self.finish(self.start("sync_peer", *arguments, "--json"))
 
-    def finish(self, process, patience=300):
+    def finish(self, process, patience=1800 if LARGE else 300):
         """The same of one that runs already."""
         out, err = process.communicate(timeout=patience)
         return judged(process.returncode, out, err)
