@@ -165,12 +165,12 @@ def test_what_is_parked_is_not_compared(net):
 
 
 def test_many_records_in_small_pages(net, settings, monkeypatch):
-    settings.HANDLEREF_SYNC = {**settings.HANDLEREF_SYNC, "PAGE_ROWS": 3}
     monkeypatch.setattr("handleref_sync.core.ranges.FEW", 2)
     monkeypatch.setattr("handleref_sync.replication.survey.BATCH", 70)
     monkeypatch.setattr("handleref_sync.verify.comparing.MAX_RANGES", 5)
     Tag.objects.using(A).bulk_create(Tag(name=f"tag {n:04}") for n in range(500))
     net.heal([("b", "a")])
+    settings.HANDLEREF_SYNC = {**settings.HANDLEREF_SYNC, "PAGE_ROWS": 7}
     wrong = Tag.objects.using(B).filter(name__endswith="7").values_list("pk", flat=True)
     keys = sorted(map(str, wrong))
     with unseen(B):
