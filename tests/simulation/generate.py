@@ -65,7 +65,7 @@ class _Generator:
     def history(self, count: int | None) -> History:
         rnd = self.rnd
         many = rnd.random() < 0.01
-        few = rnd.choices(range(2, 9), (4, 8, 6, 3, 2, 1, 1))[0]
+        few = rnd.choices(range(2, 9), (10, 16, 9, 3, 1, 1, 1))[0]
         count = count or (rnd.randint(9, 50) if many else few)
         self.names = tuple(name_of(number) for number in range(count))
         self.pairs = links(rnd.choice(SHAPES), self.names, rnd)
@@ -74,7 +74,7 @@ class _Generator:
         self.rows = rnd.choice((1, 2, 3, 5, 2000))
         self.troubles = rnd.choice((0.0, 0.1, 0.4))
         late = tuple(name for name in self.names[1:] if rnd.random() < 0.1)
-        length = rnd.randint(5, 15) if many else rnd.randint(10, 60)
+        length = rnd.randint(5, 15) if many else rnd.randint(8, 40)
         steps: list[Step] = [self.clock(name) for name in self.names if rnd.random() < 0.15]
         if rnd.random() < 0.7:
             steps += self.begin()
@@ -120,7 +120,7 @@ class _Generator:
             "flags": Flags(here, there, *(rnd.random() < 0.7 for _ in range(3))),
             "write back": WriteBack(node, rnd.randint(0, 9), dismiss=rnd.random() < 0.3),
         }
-        weights = (3, 2, 3, 3, 3, 2, 1, 1, 2, 2)
+        weights = (3, 2, 3, 3, 4, 5, 1, 1, 4, 2)
         return choices[rnd.choices(list(choices), weights)[0]]
 
     def write(self, node: str) -> Write:

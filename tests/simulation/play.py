@@ -108,8 +108,12 @@ class Player:
         if self.here(step.node):
             node = self.world.nodes[step.node]
             self.world.now += step.value % 3  # writes of different nodes within one millisecond, too
+            done = False
             with self.world.at(node):
-                done = write(node.alias, step)
+                try:
+                    done = write(node.alias, step)
+                except Crashed:  # within a session, at whose statements it was to die
+                    node.restart()
             self.world.count["writes done" if done else "writes refused"] += 1
 
     def _writeback(self, step: WriteBack) -> None:
