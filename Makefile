@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint docs bench
+.PHONY: demo test lint docs bench soak
 demo: $(STAMP)
 	$(BIN)/python peer/demo.py
 
@@ -22,6 +22,10 @@ docs: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.benchmarks $(BENCH)
+
+SEEDS ?= 200
+soak: $(STAMP)
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

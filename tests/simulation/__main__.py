@@ -1,4 +1,4 @@
-"""``python -m tests.simulation``: histories of fresh seeds, or of one; a failure prints its seed and how to see it."""
+"""``python -m tests.simulation``: histories of fresh seeds, or of one; a failure prints its seed."""
 
 from __future__ import annotations
 

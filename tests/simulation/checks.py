@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 PARKED = "SELECT model, key, reason, waits_for, timestamp, data, detail FROM handleref_sync_parked ORDER BY sequence"
 
+ECHO = "SELECT 1 FROM handleref_sync_capture WHERE op <> 'D'"
+"""At rest nobody writes. A deletion may be noted all the same: of a row that no trigger saw go."""
+
 
 def everything(world: World) -> dict[str, Any]:
     """By node, all that no repeated message may change: rows, stamps, log, what is parked, vectors, the sequence."""
@@ -56,6 +59,9 @@ def rest(player: Player, pairs: Iterable[tuple[str, str]]) -> None:
                 moved += report.pulled + report.pushed + report.conflicts
                 if report.settled is bool(world.nodes[one].rows(PARKED)):
                     raise Broken(f"G1 the report of {one} says settled: {report.settled}")
+            for name in (one, other):
+                if report is not None and world.nodes[name].rows(ECHO):
+                    raise Broken(f"G6 what {name} applied was captured as a write of its own")
         if not errors and not moved and sequences(world) == before:
             return
         pairs.reverse()  # so that what comes from one end of a chain gets to the other in one round
@@ -136,7 +142,9 @@ class Checks:
             found = state(node)
             for part in ("rows", "stamps", "log"):
                 if found[part] != expected[part]:
-                    raise Broken(f"G1 {part} of {first.name} and {node.name}: {_difference(expected[part], found[part])}")
+                    raise Broken(
+                        f"G1 {part} of {first.name} and {node.name}: {_difference(expected[part], found[part])}"
+                    )
         self.state = expected
 
     def nothing_lost(self) -> None:
@@ -156,6 +164,8 @@ class Checks:
         parked = Held(node).parked
         for record, writes in self.oracle.by_record.items():
             parents = {written.parent for written in writes}
+            # What a cascade of the machine's removes, the deleter did not know.
+            seen = {written.parent for written in writes if not (written.machine and written.deleted)}
             good = []
             for written in writes:
                 dot = str(written.dot)
@@ -165,7 +175,7 @@ class Checks:
                     (dot == current.get(record) or dot in marks.get(record, ()))
                     or (*record, dot) in logged
                     or any(clock.knows(written.dot) for clock in joint.get(record, ()))
-                    or written.dot in parents
+                    or written.dot in seen
                     or (record in parked and parked[record].knows(written.dot))
                     or self._known_by_a_product(models, written, writes)
                 ):
@@ -181,7 +191,9 @@ class Checks:
         """Where versions are joined by fields, or the machine writes, what was known is not a single version."""
         mixed = models[written.record[0]].by_field
         return any(
-            (mixed or other.machine) and other.dot != written.dot and other.clock.knows(written.dot)
+            (mixed or (other.machine and not other.deleted))
+            and other.dot != written.dot
+            and other.clock.knows(written.dot)
             for other in writes
         )
 
@@ -194,19 +206,33 @@ class Checks:
             if node.rows("SELECT 1 FROM handleref_sync_capture"):
                 raise Broken(f"G3 {node.name} has writes that were never stamped")
             for label, model in registry.replicated(node.alias).items():
-                stamped = {row[0] for row in node.rows(
-                    "SELECT pk FROM handleref_sync_stamp WHERE model_id = ? AND NOT deleted", model.id)}
-                there = {row[0] for row in node.rows(f'SELECT CAST("{model.pk_column}" AS TEXT) FROM "{model.table}"')}
+                stamped = {
+                    row[0]
+                    for row in node.rows(
+                        "SELECT pk FROM handleref_sync_stamp WHERE model_id = ? AND NOT deleted", model.id
+                    )
+                }
+                there = {
+                    row[0] for row in node.rows(f'SELECT CAST("{model.pk_column}" AS TEXT) FROM "{model.table}"')
+                }
                 if stamped != there:
                     raise Broken(f"G3 {label} on {node.name}: stamps and rows differ by {stamped ^ there}")
                 if model.by_field or label == ENTRY:
                     continue
                 for pk, key, author, counter in node.rows(
                     "SELECT s.pk, s.key, n.name, s.counter FROM handleref_sync_stamp s JOIN handleref_sync_node n "
-                    "ON n.id = s.node_id WHERE s.model_id = ? AND NOT s.deleted AND s.carried IS NULL", model.id):
+                    "ON n.id = s.node_id WHERE s.model_id = ? AND NOT s.deleted AND s.carried IS NULL",
+                    model.id,
+                ):
                     record = (label, plain(pk) if key is None else key)
-                    written = next((w for w in self.oracle.by_record[record]
-                                    if (w.dot.node, w.dot.counter) == (author, counter)), None)
+                    written = next(
+                        (
+                            w
+                            for w in self.oracle.by_record[record]
+                            if (w.dot.node, w.dot.counter) == (author, counter)
+                        ),
+                        None,
+                    )
                     if written is not None and not alike(written.content, row_of(node, label, pk)):
                         raise Broken(f"G1 {node.name} has {row_of(node, label, pk)} as {written}")
 
@@ -214,7 +240,7 @@ class Checks:
         """G5 and G6: nothing that arrives twice changes anything, and nothing moves over any link."""
         before, now = everything(self.world), self.world.now
         old = self.player.network.old
-        for request in [*old[-5:], *old[:-5 : max(1, len(old) // 6)]]:
+        for request in [*old[-5:], *old[: -5 : max(1, len(old) // 6)]]:
             self.player.network.again(request)
         if (after := everything(self.world)) != before:
             raise Broken(f"G5 repeated messages changed something: {_difference(before, after)}")

@@ -1,4 +1,4 @@
-"""Databases in memory: one that is migrated and installed, and copies of it by SQLite's backup, a millisecond each."""
+"""Databases in memory: one that is migrated and installed, and copies of it by SQLite's backup."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def open_alias(alias: str) -> Any:
 
 
 def renew(alias: str, source: sqlite3.Connection | None = None) -> Any:
-    """A new Django connection for the alias, as a process has that has just been started. Its database: `source`'s."""
+    """A new Django connection for the alias, as a new process has; its database is `source`'s."""
     fresh = connections.create_connection(alias)
     connections[alias] = fresh
     fresh.ensure_connection()

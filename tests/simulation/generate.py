@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from tests.simulation import kinds  # noqa: F401 - they register themselves
 from tests.simulation.steps import (
     FAULTS,
     At,

@@ -141,7 +141,8 @@ def informed(world: World, restored: str, other: str) -> bool:
 
 
 def _seen(world: World, restored: str, other: str) -> list[Any]:
-    sql = "SELECT n.name, l.sequence FROM handleref_sync_localnode l JOIN handleref_sync_node n ON n.id = incarnation_id"
+    local = "handleref_sync_localnode l JOIN handleref_sync_node n ON n.id = incarnation_id"
+    sql = f"SELECT n.name, l.sequence FROM {local}"
     name, sequence = world.nodes[restored].rows(sql)[0]
     found = "SELECT 1 FROM handleref_sync_node WHERE name = ? AND seen > ?"
     return world.nodes[other].rows(found, name, sequence)

@@ -64,7 +64,7 @@ class Oracle:
     def wrote(self, using: str, machine: bool) -> None:
         """A transaction of the node at `using` has given dots. They count once it is committed."""
         node = next(n for n in self.world.nodes.values() if n.alias == using)
-        me, local = node.rows("SELECT incarnation_id, name FROM handleref_sync_localnode")[0]
+        (me,) = node.rows("SELECT incarnation_id FROM handleref_sync_localnode")[0]
         noted = node.rows(f"SELECT id, stamp, old_node, old_counter, node, counter FROM {WATCHED} ORDER BY id")
         names = dict(node.rows("SELECT id, name FROM handleref_sync_node"))
         found = []
@@ -79,7 +79,7 @@ class Oracle:
 
     def _read(self, node: Node, stamp: int, dot: Dot, parent: Dot | None, machine: bool) -> Written | None:
         row = node.rows(f"{STAMP} WHERE s.id = ?", stamp)
-        pk, key, clock, timestamp, deleted, number, author, counter, label = row[0]
+        pk, key, clock, timestamp, deleted, _, author, counter, label = row[0]
         if Dot(author, counter) != dot:
             return None  # it has another one already, within the same transaction
         history = VersionVector.of(dot) if clock is None else VersionVector.parse(clock)
@@ -169,9 +169,7 @@ class Held:
         mine = self.node.rows(
             "SELECT pull_sequence, pull_token, pull_scope FROM handleref_sync_peer WHERE name = ?", feed
         )
-        theirs = other.rows(
-            "SELECT given, given_scope FROM handleref_sync_peer WHERE name = ?", self.node.name
-        )
+        theirs = other.rows("SELECT given, given_scope FROM handleref_sync_peer WHERE name = ?", self.node.name)
         if not mine or not theirs:
             return None
         (sequence, token, scope), (given, given_scope) = mine[0], theirs[0]

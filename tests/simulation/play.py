@@ -15,7 +15,10 @@ from handleref_sync.models import Conflict, Peer
 from handleref_sync.replication import hello
 from handleref_sync.replication.conflicts import restore
 from handleref_sync.session import Report, sync
-from tests.simulation import checks
+from tests.simulation import (
+    checks,
+    kinds,  # noqa: F401 - they register themselves
+)
 from tests.simulation.database import copy
 from tests.simulation.generate import links
 from tests.simulation.network import Network, Wire, informed

@@ -22,14 +22,13 @@ from handleref_sync.session import _Round
 
 
 class Rule(NamedTuple):
-    """What holds, where, and how it is broken. `seed`: from which on a history soon notices."""
+    """What holds, where, and how it is broken: what of the source is replaced by what."""
 
     text: str
     owner: Any
     name: str
     old: str
     new: str
-    seed: int = 0
 
 
 SAVED = """        peer.pull_sequence, peer.pull_token = page.cursor
@@ -68,13 +67,23 @@ RULES = {
     ),
     "log first": Rule(
         "an entry of the conflict log has its sequence before the united stamp",
-        *(Applier, "_carry_out", "logged = conflicts.log(ledger, losers)", "self._stamp(plans, writer)\n"
-          "        logged = conflicts.log(ledger, losers)\n        plans_, plans = plans, []"),
+        *(
+            Applier,
+            "_carry_out",
+            "logged = conflicts.log(ledger, losers)",
+            "self._stamp(plans, writer)\n"
+            "        logged = conflicts.log(ledger, losers)\n        plans_, plans = plans, []",
+        ),
     ),
     "log": Rule("what loses is logged", conflicts, "log", "if not entries:", "if True:"),
     "unite": Rule(
         "clocks are united where a version is known already",
-        *(reconcile, "reconcile", "return Decision(False, _with_clock(local, united))", "return Decision(False, local)"),
+        *(
+            reconcile,
+            "reconcile",
+            "return Decision(False, _with_clock(local, united))",
+            "return Decision(False, local)",
+        ),
     ),
     "causal time": Rule(
         "a timestamp is greater than the one that its record had",
@@ -82,8 +91,12 @@ RULES = {
     ),
     "one transaction": Rule(
         "the cursor is saved in the transaction of its page",
-        *(applier, "_apply_page", "    with locked(using) as ledger:", SAVED.replace("        ", "    ")
-          + "    with locked(using) as ledger:"),
+        *(
+            applier,
+            "_apply_page",
+            "    with locked(using) as ledger:",
+            SAVED.replace("        ", "    ") + "    with locked(using) as ledger:",
+        ),
     ),
     "silence": Rule(
         "triggers are silent while a page is applied", SQLite, "applying", "(id) VALUES (1)", "(id) SELECT 1 WHERE 0"

@@ -47,7 +47,7 @@ class Write(Step):
 
 @step
 class At(Step):
-    """`step` happens before the `n`-th call of a session; with `node`, at that one's `n`-th statement or soon after."""
+    """`step` happens before the `n`-th call of a session; with `node`, at its `n`-th statement or soon after."""
 
     n: int
     step: Step
@@ -86,7 +86,7 @@ class Wait(Step):
 
 @step
 class Clock(Step):
-    """The wall clock of `node` is off by `offset` milliseconds from now on, and drifts by `drift` parts in a million."""
+    """From now on the clock of `node` is off by `offset` milliseconds and drifts by `drift` parts in a million."""
 
     node: str
     offset: int = 0
@@ -120,7 +120,7 @@ class Backup(Step):
 class Restore(Step):
     """`node` goes on from its `n`-th backup; the first is how it was born.
 
-    `told`: the operator says so at once. Otherwise it waits until it can talk to a peer that knows more of it, if any.
+    `told`: the operator says so at once. Otherwise it waits for a peer that knows more of it, if any.
     """
 
     node: str

@@ -4,23 +4,25 @@ import os
 import random
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
-from handleref_sync.core.version_vector import VersionVector
-from handleref_sync.replication import applier, feed, hello
-from handleref_sync.replication.ledger import Ledger
+from tests.simulation import noticed
 from tests.simulation.failures import HISTORIES, SEEDS
 from tests.simulation.generate import generate
 from tests.simulation.play import play
+from tests.simulation.rules import RULES, broken
 from tests.simulation.shrink import shrink
+from tests.simulation.steps import Wait
 
 FRESH = int(os.environ.get("HANDLEREF_SIMULATIONS", "8"))
+"""Histories of fresh seeds; half a minute of one processor is enough for some ten."""
 
 
 @pytest.fixture(autouse=True)
 def databases(django_db_blocker):
-    """The simulation has aliases of its own, and takes them away again."""
+    """The simulation has database aliases of its own, and takes them away again."""
     with django_db_blocker.unblock():
         yield
 
@@ -43,3 +45,34 @@ def test_seeds_that_failed_hold(seed):
 @pytest.mark.parametrize("name", HISTORIES)
 def test_histories_that_failed_hold(name):
     assert not play(HISTORIES[name]).broken
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_broken_rule_is_noticed(name):
+    history = noticed.HISTORIES[name]
+    assert not play(history).broken
+    with broken(RULES[name]):
+        assert play(history).broken, RULES[name].text
+
+
+def test_a_history_is_its_seed_and_prints_as_the_python_that_makes_it():
+    history = generate(9)
+    assert generate(9) == history and generate(10) != history
+    from tests.simulation import steps
+
+    assert eval(repr(history), vars(steps)) == history
+
+
+def test_two_plays_of_a_history_end_the_same_in_every_respect():
+    command = [sys.executable, "-m", "tests.simulation", "--seed", "9", "--digest"]
+    there = subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": "7"}, capture_output=True, text=True)
+    digest = play(generate(9)).digest
+    assert there.stdout.splitlines()[0] == f"9 {digest}", there.stderr
+
+
+def test_a_failure_is_shrunk_to_the_steps_that_it_takes():
+    history = noticed.HISTORIES["whole exchange"]
+    longer = replace(history, steps=(Wait(1), *history.steps, Wait(2)), shape="mesh")
+    with broken(RULES["whole exchange"]):
+        found = shrink(longer, play(longer).kind, told=lambda text: None)
+    assert len(found.steps) <= len(history.steps) and found.shape == "chain"

@@ -80,7 +80,7 @@ class Node:
 
     def _around(self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
         if self.dead or context["connection"] is not connections[self.alias]:
-            raise Crashed  # the latter: another process of the node has died meanwhile, and all of it was started anew
+            raise Crashed  # the latter: the node was started anew meanwhile, and this is its old process
         self.statements += 1
         if self.meanwhile and not context["connection"].in_atomic_block:
             due = [at for at in self.meanwhile if at.n <= self.statements]
