@@ -261,7 +261,7 @@ def _(using: str, a: int, b: int, value: int) -> None:
 simple("resolvers", "price", Price, "amount", lambda value: value)
 deletes("resolvers", "price", Price)
 
-# -- identities: by content, by a parent's key, by a number from outside; a cycle 
+# -- identities: by content, by a parent's key, by a number from outside; a cycle
 
 
 @kind("identities", "city")
