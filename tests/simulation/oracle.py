@@ -133,13 +133,15 @@ class Held:
         self.node = node
         self.stamps: dict[Key, VersionVector] = {}
         self.sequences: list[tuple[int, str, Key, VersionVector]] = []
-        for pk, key, clock, _, _, _, author, counter, label, sequence in node.rows(
+        written = set(node.rows("SELECT model, pk FROM handleref_sync_capture"))
+        for pk, key, clock, _, _, number, author, counter, label, sequence in node.rows(
             STAMP.replace(" FROM", ", s.sequence FROM", 1)
         ):
             record = (label, plain(pk) if key is None else key)
             history = VersionVector.of(Dot(author, counter)) if clock is None else VersionVector.parse(clock)
             self.stamps[record] = history
-            self.sequences.append((sequence, author, record, history))
+            if (number, pk) not in written:  # else it is left out of a page: it comes with its next stamp
+                self.sequences.append((sequence, author, record, history))
         self.parked: dict[Key, VersionVector] = {}
         for label, key, clock, sequence, author in node.rows(
             "SELECT p.model, p.key, p.clock, p.sequence, n.name FROM handleref_sync_parked p "
