@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint docs bench faults fuzz
+.PHONY: demo test lint docs bench faults fuzz soak
 demo: $(STAMP)
 	$(BIN)/python peer/demo.py
 
@@ -31,6 +31,9 @@ fuzz: $(STAMP)
 	$(BIN)/python -m pip install --quiet --group fuzz
 	$(BIN)/python -m tests.fuzz.harness wire
 	$(BIN)/python -m tests.fuzz.harness responder
+SEEDS ?= 200
+soak: $(STAMP)
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -93,14 +93,14 @@ def _resolved(model: Replicated, result: Joined, earlier: Change, later: Change)
             model.label,
             later.record.key,
         )
-        return result
+        return _again(result, earlier, later)
     conflict = Conflicting(
         later.record.model, later.record.key, side(model, earlier, later), side(model, later, earlier)
     )
     try:
         verdict = model.resolver(conflict)  # type: ignore[operator]
         if verdict is conflict.later:
-            return result
+            return _again(result, earlier, later)
         if verdict is conflict.earlier:
             # The marks stay, so that it is known whose content this is when the next conflict comes.
             change = _product(earlier, earlier, later, None if earlier.deleted else {}, earlier.content)

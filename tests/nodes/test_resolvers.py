@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from handleref_sync import declared, registry
 from handleref_sync.exceptions import ConfigurationError
-from handleref_sync.models import Conflict, Parked, Peer
+from handleref_sync.models import Conflict, Parked, Peer, Stamp
 from handleref_sync.replication.conflicts import describe, restore
+from handleref_sync.replication.stamping import stamp
 from tests.nodes.network import ALIASES, Network, parked, tick
 from tests.resolverapp import models as resolverapp
 from tests.resolverapp.models import Basket, Price, Report
@@ -286,3 +287,19 @@ def test_all_nodes_end_equal_after_any_history(net, history, model):
         elif kind == "tick":
             tick()
     net.everywhere()
+
+
+def test_a_later_side_that_is_written_again_is_later_than_both(net):
+    basket = Basket.objects.using(A).create(words="first")
+    net.everywhere()
+    Basket.objects.using(B).get().delete(hard=True)
+    tick()
+    Basket.objects.using(A).filter(pk=basket.pk).update(words="second")  # which leaves its other fields as they were
+    stamp(A)
+    edited = Stamp.objects.using(A).get(model__label="resolverapp.basket")
+    net.ok("b", "a")
+    net.everywhere()
+    (found,) = (version for (label, _), version in net.rows("c")["stamps"].items() if label == "resolverapp.basket")
+    assert [b.words for b in Basket.objects.using(C).all()] == ["second"]
+    assert found[2] == edited.timestamp + 1  # one after both, and never the same as one of them
+    assert found[4] == {}  # all fields are of the one write, over whatever others have met meanwhile
