@@ -31,6 +31,7 @@ fuzz: $(STAMP)
 	$(BIN)/python -m pip install --quiet --group fuzz
 	$(BIN)/python -m tests.fuzz.harness wire
 	$(BIN)/python -m tests.fuzz.harness responder
+
 SEEDS ?= 200
 soak: $(STAMP)
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)

@@ -70,8 +70,10 @@ class Change(NamedTuple):
     @property
     def content(self) -> dict[str, Marked]:
         """Every field that it speaks of, with its mark. Empty for a deletion."""
+        if self.values is None:
+            return {}
         mark = Mark(self.version.timestamp, self.version.dot)
-        own = {name: (mark, value) for name, value in zip(self.fields, self.values or (), strict=True)}
+        own = {name: (mark, value) for name, value in zip(self.fields, self.values, strict=True)}
         return {**self.carried, **own}
 
     @classmethod

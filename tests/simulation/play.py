@@ -6,13 +6,10 @@ import hashlib
 import random
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
-from typing import Any
 
-from handleref_sync.core.version_vector import VersionVector
 from handleref_sync.exceptions import ConfigurationError, SyncInProgress
 from handleref_sync.models import Conflict, Peer
-from handleref_sync.replication import hello
+from handleref_sync.replication import lives
 from handleref_sync.replication.conflicts import restore
 from handleref_sync.session import Report, sync
 from tests.simulation import (
@@ -230,8 +227,14 @@ class Player:
             count["changes moved"] += report.pulled + report.pushed
             count["conflicts"] += report.conflicts
             count["parked"] += report.parked
-            if "two contents" in report.error:
-                raise Broken(f"G9 {report.error}")
+            if report.reason == "restore-claimed":
+                for here, there in ((step.here, step.there), (step.there, step.here)):
+                    if informed(self.world, here, there):
+                        self.operators_word(self.world.nodes[here])
+        for name in (step.here, step.there):
+            sql = "SELECT model, key, detail FROM handleref_sync_parked WHERE detail LIKE 'one dot, two contents%'"
+            if found := self.world.nodes[name].rows(sql):
+                raise Broken(f"G9 {name}: {found}")
         self.await_news()
         if not self.world.acting:  # not within another one: its server may be in the middle of something
             self.oracle.check(step.here, step.there)
@@ -272,13 +275,8 @@ class Player:
 
     def operators_word(self, node: Node) -> None:
         """The operator says that the database was restored."""
-        name, sequence = node.rows(
-            "SELECT n.name, l.sequence FROM handleref_sync_localnode l "
-            "JOIN handleref_sync_node n ON n.id = l.incarnation_id"
-        )[0]
-        said: Any = SimpleNamespace(seen=VersionVector({name: sequence + 1}))
         with self.world.at(node):
-            hello._restored(node.alias, said)
+            lives.restored(node.alias)
         node.waiting = False
         self.world.count["restored, and the operator said so"] += 1
 

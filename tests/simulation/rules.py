@@ -31,9 +31,11 @@ class Rule(NamedTuple):
     new: str
 
 
-SAVED = """        peer.pull_sequence, peer.pull_token = page.cursor
-        peer.pull_scope = scope
-        peer.save(using=using, update_fields=["pull_sequence", "pull_token", "pull_scope"])
+SAVED = """        peer.mid_feed = not page.head
+        peer.pull_sequence, peer.pull_token = page.cursor
+        if page.head and page.whole:
+            peer.rejoining = False
+        peer.save(using=using, update_fields=["pull_sequence", "pull_token", "pull_scope", "mid_feed", "rejoining"])
 """
 RULES = {
     "whole clock": Rule(
@@ -43,7 +45,7 @@ RULES = {
     ),
     "head": Rule(
         "the vector is merged at the head of a feed, not before",
-        *(applier, "_apply_page", "if page.head and page.whole and whole:", "if page.whole and whole:"),
+        *(applier, "_apply_page", "if page.head and page.whole and whole and", "if page.whole and whole and"),
     ),
     "whole exchange": Rule(
         "the vector is merged only where both sides may relay",
@@ -63,13 +65,13 @@ RULES = {
     ),
     "met": Rule(
         "every clock that arrives raises what was met, applied or not",
-        *(applier, "_apply_page", "_learn(ledger, page.changes)", "pass"),
+        *(applier, "_apply_page", "_learn(ledger, peer, page.changes)", "pass"),
     ),
     "log first": Rule(
         "an entry of the conflict log has its sequence before the united stamp",
         *(
             Applier,
-            "_carry_out",
+            "carry_out",
             "logged = conflicts.log(ledger, losers)",
             "self._stamp(plans, writer)\n"
             "        logged = conflicts.log(ledger, losers)\n        plans_, plans = plans, []",

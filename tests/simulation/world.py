@@ -16,7 +16,7 @@ from django.db import connections
 from handleref_sync import registry, session
 from handleref_sync.conf import settings
 from handleref_sync.models import Peer
-from handleref_sync.replication import feed, hello, ledger, plan, stamping
+from handleref_sync.replication import feed, hello, ledger, place, plan, purging, stamping, unseen, verifying
 from tests.simulation.database import PREFIX, close_alias, copy, julianday, open_alias, renew, template
 from tests.simulation.steps import At, Crash
 
@@ -164,9 +164,9 @@ class World:
             token_hex=lambda size=4: f"{self.serial():0{size * 2}x}", token_urlsafe=lambda size=9: f"t{self.serial()}"
         )
         with ExitStack() as stack:
-            for module in (ledger, stamping, feed, plan, hello):
+            for module in (ledger, stamping, feed, plan, hello, purging, unseen):
                 stack.enter_context(patch.object(module, "now_ms", self.clock))
-            for module in (feed, hello, session):
+            for module in (feed, place, session, verifying):
                 stack.enter_context(patch.object(module, "secrets", chance))
             stack.enter_context(patch.object(session, "os", SimpleNamespace(getpid=self._pid, kill=self._kill)))
             stack.enter_context(patch("django.utils.timezone.now", self._moment))
