@@ -11,7 +11,7 @@ from django.db import connections, models, router
 from django.db.utils import DatabaseError
 
 from handleref_sync import declared, registry, versioning
-from handleref_sync.capture import install
+from handleref_sync.capture import install, schema
 from handleref_sync.capture.base import vendor_for
 from handleref_sync.conf import settings
 from handleref_sync.exceptions import ConfigurationError, SyncError
@@ -222,35 +222,36 @@ def check_history(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
 def check_database(
     app_configs: Any = None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """E005, W002 and W012: whether this database is the node that the setting says, and captures what is written."""
+    """E005, W002, W006, W007, W012: whether this database is the node that the setting says, and is set up as one."""
     try:
         using = settings.database
         if not settings.node or using not in (databases or ()) or using not in connections.databases:
             return []  # E002 or I001 says it
-        local = LocalNode.objects.using(using).first()
-        missing = install.missing(using)
+        # Warnings, all of them: an error would keep `migrate` itself, which mends it, from running.
+        own = schema.not_set_up(using)
+        if own is not None:
+            return [Warning(own.message, hint=own.hint, id=f"{APP}.W006")]
+        found: list[CheckMessage] = [
+            Warning(lack.message, hint=lack.hint, id=f"{APP}.W007") for lack in schema.unmigrated(using)
+        ]
+        local, missing = LocalNode.objects.using(using).first(), install.missing(using)
+        hazards = vendor_for(connections[using]).hazards(list(registry.replicated(using).values()))
     except (SyncError, DatabaseError):
-        return []  # E001 says it, or `migrate` has not run yet
-    found: list[CheckMessage] = []
-    if local is not None and local.name != settings.node:
-        found.append(
-            Error(
-                f"HANDLEREF_SYNC['NODE'] is {settings.node!r}, but this database is the node {local.name!r}.",
-                hint="Connect to the right database, or set the ID back: a node keeps its ID for life.",
-                id=f"{APP}.E005",
-            )
-        )
+        return []  # E001 says it, or the database can't be asked
+    other = schema.another_node(local.name) if local is not None else None
+    if other is not None:
+        found.append(Error(other.message, hint=other.hint, id=f"{APP}.E005"))
     found += [
         Warning(
             f"In the database {using!r}: {hazard}.",
             hint="See handleref_sync.W012 in the documentation for what to do about each.",
             id=f"{APP}.W012",
         )
-        for hazard in vendor_for(connections[using]).hazards(list(registry.replicated(using).values()))
+        for hazard in hazards
     ]
     if missing:
         found.append(
-            Warning(  # no error: that would keep `migrate` itself, which mends it, from running
+            Warning(
                 f"Writes to {', '.join(missing)} are not captured: triggers are missing or outdated.",
                 hint="Run manage.py migrate, which installs them.",
                 id=f"{APP}.W002",

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
-from django.db import connections, transaction
+from django.db import DatabaseError, connections, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.views.decorators.csrf import csrf_exempt
 
 from handleref_sync import wire
+from handleref_sync.capture import schema
 from handleref_sync.conf import settings
-from handleref_sync.exceptions import MalformedBody, ProtocolError, SyncError, TooLarge
+from handleref_sync.exceptions import MalformedBody, NotInstalled, ProtocolError, SyncError, TooLarge
 from handleref_sync.replication.responder import Responder
 from handleref_sync.transport import auth, pairing
 from handleref_sync.transport.client import opened
@@ -79,6 +80,7 @@ def exchange(request: HttpRequest, action: str) -> HttpResponse:
         me = auth.identity(using)
         peer, result = auth.authenticate(using, me, incoming.head)
         incoming.me = me
+        _refuse_another_node(me)
         auth.admit(me, incoming.head, result)
         body = incoming.read()
         auth.verify_body(incoming.head, result, body)
@@ -100,6 +102,7 @@ def pair(request: HttpRequest) -> HttpResponse:
         body = incoming.read()
         claim = pairing.claim(incoming.head, body, opened(incoming.head, body, 16 * pairing.MAX_BODY))
         incoming.me = me
+        _refuse_another_node(me)
         return pairing.accept(using, me, claim)
 
     return _answer(request, handle)
@@ -116,11 +119,17 @@ def _answer(request: HttpRequest, handle: Handler) -> HttpResponse:
     try:
         status, plain = 200, wire.pack(handle(incoming))
     except SyncError as error:
-        status, plain = error.status, _error(error.reason, error.message, error.hint)
+        said = _there(error) if isinstance(error, NotInstalled) else (error.message, error.hint)
+        status, plain = error.status, _error(error.reason, *said)
         logger.log(logging.ERROR if status == 500 else logging.WARNING, "%s: %s", request.path, error.sentence())
-    except Exception:
-        logger.exception("handleref_sync failed on a request to %s", request.path)
-        status, plain = 500, _error("internal", "The node failed on this request.", "Its log says why.")
+    except Exception as error:
+        why = schema.why(settings.database) if isinstance(error, DatabaseError) else None
+        if why is not None:
+            logger.error("%s: %s", request.path, why.sentence())
+            status, plain = why.status, _error(why.reason, *_there(why))
+        else:
+            logger.exception("handleref_sync failed on a request to %s", request.path)
+            status, plain = 500, _error("internal", "The node failed on this request.", "Its log says why.")
     incoming.drain()
     return _response(incoming, status, plain)
 
@@ -153,6 +162,20 @@ def _check_head(incoming: Incoming, limit: int) -> None:
         raise ProtocolError(
             f"The request is not of the type {auth.CONTENT_TYPE}.", hint="Here only nodes of handleref_sync talk."
         )
+
+
+def _refuse_another_node(me: auth.Identity) -> None:
+    """Raises NotInstalled where the database is another node than NODE says: who is it that would answer?"""
+    error = schema.another_node(me.name)
+    if error is not None:
+        raise NotInstalled(error.message, hint=error.hint)
+
+
+def _there(error: SyncError) -> tuple[str, str]:
+    """Message and hint of what is wrong with this database, for somebody at another one."""
+    message = error.message
+    message = message[:1].lower() + message[1:] if message[1:2].islower() else message
+    return f"{settings.node or 'The other node'} can't answer: {message}", f"On that node: {error.hint}"
 
 
 def _forget_nonces(using: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from handleref_sync.capture import install
+from handleref_sync.capture import install, schema
 from handleref_sync.exceptions import ConfigurationError, NotInstalled, SyncError
 from handleref_sync.management.base import SyncCommand
 from handleref_sync.management.progress import progress_bar
@@ -27,6 +27,7 @@ class Command(SyncCommand):
         parser.add_argument("--json", action="store_true", help="print a JSON list of reports")
 
     def run(self, using: str, options: dict[str, Any]) -> None:
+        schema.refuse_lacking(using)
         missing = install.missing(using)
         if missing:
             raise NotInstalled(
