@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from io import StringIO
 from uuid import UUID
 
 import pytest
@@ -47,7 +48,7 @@ def test_one_way(joined, manage):
 
 def test_a_dry_run_and_json(joined, manage):
     Country.objects.using(A).create(code="fr", name="France")
-    assert manage("b", "sync_peer", "--dry-run") == "a: would pull 1 and push 0"
+    assert manage("b", "sync_peer", "--dry-run") == "a: would pull about 1 and push about 0"
     (report,) = json.loads(manage("b", "sync_peer", "--json"))
     assert report["pulled"] == 1 and report["error"] == "" and report["settled"] and report["bytes"] > 0
 
@@ -64,7 +65,10 @@ def test_a_peer_that_cannot_be_reached_is_one_sentence_and_the_others_go_on(join
 def test_an_unknown_or_passive_peer(joined, manage):
     assert "There is no peer nobody" in refused(manage, "b", "sync_peer", "nobody")
     assert "has no URL" in refused(manage, "a", "sync_peer", "b")
-    assert "There is no peer to call" in refused(manage, "a", "sync_peer")
+    said = refused(manage, "a", "sync_peer")
+    assert "There is no peer to call: b has no URL, and calls this node. Run sync_peer there instead." in said
+    Peer.objects.using(A).all().delete()
+    assert "There is no peer to call. Pair with one" in refused(manage, "a", "sync_peer")
 
 
 def test_two_runs_at_a_time_and_a_lease_of_the_dead(joined, manage):
@@ -96,8 +100,12 @@ def test_uninstalling_leaves_an_application_that_works(joined, manage):
 
 
 def test_invitations_that_cannot_be(nodes, site, manage):
-    assert "no node ID" in refused(manage, "a", "sync_invite", "No Good")
+    assert "not a node ID" in refused(manage, "a", "sync_invite", "No Good")
     assert "has no URL" in refused(manage, "a", "sync_invite", "b")
+    assert "'a.example/sync/' is not a URL" in refused(manage, "a", "sync_invite", "b", "--url", "a.example/sync/")
+    for ttl in ("-5", "0"):
+        assert f"can't live for {ttl} seconds" in refused(manage, "a", "sync_invite", "b", f"--ttl={ttl}")
+    assert not Invite.objects.using(A).exists()
     url, token = manage("a", "sync_invite", "b", "--url", site.url).split()[-2:]
     assert refused(manage, "b", "sync_join", url, "rubbish")
     Invite.objects.using(A).update(expires=timezone.now() - timedelta(seconds=1))
@@ -105,6 +113,32 @@ def test_invitations_that_cannot_be(nodes, site, manage):
     url, token = manage("a", "sync_invite", "c", "--url", site.url).split()[-2:]
     assert refused(manage, "b", "sync_join", url, token)
     assert not Peer.objects.using(B).exists()
+
+
+def test_an_invitation_says_how_long_it_lives_and_whom_it_replaces(joined):
+    def said(*arguments):
+        error = StringIO()
+        call_command("sync_invite", *arguments, "--url", joined.url, stdout=StringIO(), stderr=error)
+        return error.getvalue()
+
+    assert "on c within 1 day; " in said("c") and "already" not in said("c")
+    assert "b is paired already: whoever joins with this token takes its place" in said("b", "--ttl", "120")
+    assert "within 2 minutes" in said("b", "--ttl", "120") and "within 90 seconds" in said("b", "--ttl", "90")
+
+
+def test_what_cannot_be_joined(nodes, site, manage):
+    url, token = manage("a", "sync_invite", "b", "--url", site.url).split()[-2:]
+    assert refused(manage, "b", "sync_join", token, url).startswith("URL and token have changed places.")
+    bare = url.removeprefix("http://")
+    assert f"'{bare}' is not a URL" in refused(manage, "b", "sync_join", bare, token)
+    down = refused(manage, "b", "sync_join", "http://127.0.0.1:9/sync/", token)
+    assert down.startswith("The other node cannot be reached at") and down.endswith("then run sync_join again.")
+
+
+def test_a_peer_whose_url_is_none(joined, manage):
+    Peer.objects.using(B).update(url=joined.url.removeprefix("http://"))
+    assert "1 of 1 failed" in refused(manage, "b", "sync_peer")
+    assert "that is not a URL of http or https. Set the URL of a to" in Peer.objects.using(B).get().last_error
 
 
 def test_status(joined, manage):
@@ -197,7 +231,8 @@ def test_a_database_that_is_no_node(transactional_db):
 
 def test_init_stamps_what_is_there(joined, manage):
     Country.objects.using(B).create(code="fr", name="France")
-    assert manage("b", "sync_init") == "1 records stamped"
+    assert manage("b", "sync_init") == "1 record stamped"
+    assert manage("b", "sync_init") == "0 records stamped"
     assert json.loads(manage("b", "sync_init", "--json")) == {"stamped": 0}
 
 
@@ -207,7 +242,7 @@ def test_init_takes_a_baseline_from_a_peer(joined, manage):
     Item.objects.using(A).create(name="only at a")
     assert manage("b", "sync_init", "--baseline", "a").splitlines() == [
         "testapp.tag: 1 the same, 0 differ",
-        "a: fetched 1, conflicts 0, parked 0. Now run: manage.py sync_peer a",
+        "a: fetched 1, conflicts 0, parked 0. Now run: python manage.py sync_peer a",
     ]
     assert manage("b", "sync_peer").startswith("a: pulled 0, pushed 0")
     assert Item.objects.using(B).exists()

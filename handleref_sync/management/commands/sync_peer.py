@@ -71,6 +71,12 @@ class Command(SyncCommand):
                 f"{', '.join(passive)} has no URL: it calls this node.", hint="Run sync_peer there instead."
             )
         chosen = [peers[name] for name in names] or [peer for peer in peers.values() if peer.url]
+        if not chosen and peers:
+            raise ConfigurationError(
+                f"There is no peer to call: {', '.join(peers)} {'has' if len(peers) == 1 else 'have'} no URL, "
+                f"and {'calls' if len(peers) == 1 else 'call'} this node.",
+                hint="Run sync_peer there instead.",
+            )
         if not chosen:
             raise ConfigurationError("There is no peer to call.", hint="Pair with one: sync_invite, then sync_join.")
         return chosen
@@ -91,7 +97,7 @@ def line(report: Report, dry_run: bool) -> str:
     if report.error:
         return f"{report.peer}: failed: {report.error}{notes}"
     if dry_run:
-        return f"{report.peer}: would pull {report.to_pull} and push {report.to_push}{notes}"
+        return f"{report.peer}: would pull about {report.to_pull} and push about {report.to_push}{notes}"
     unsettled = "" if report.settled else ", unsettled"
     return (
         f"{report.peer}: pulled {report.pulled}, pushed {report.pushed}, conflicts {report.conflicts}, "
