@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.apps import apps
+from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
 from django.db import connections, models, router
 from django.db.utils import DatabaseError
+from django.urls import Resolver404, resolve
 
 from handleref_sync import declared, registry, versioning
 from handleref_sync.capture import install, schema
@@ -25,12 +28,15 @@ KEYS = (models.IntegerField, models.CharField, models.TextField, models.UUIDFiel
 
 @register(APP)
 def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
-    """E001 to E003 and I001: the setting, the models it names, and the database it means."""
+    """E001 to E003, E013 and I001: the setting, the models it names, and the database it means."""
     try:
-        node, using = settings.node, settings.database
-        classes = registry.model_classes()
+        node, using, own = settings.node, settings.database, registry.own_tables()
     except ConfigurationError as error:
         return [Error(error.message, hint=error.hint, id=f"{APP}.E001")]
+    try:
+        classes = registry.model_classes()
+    except ConfigurationError as error:
+        return [Error(error.message, hint=error.hint, id=f"{APP}.E013" if own else f"{APP}.E001")]
     found: list[CheckMessage] = []
     if not node and not getattr(apps.get_app_config(APP), "node_required", True):
         return [  # nothing is replicated, so nothing else can be wrong with it
@@ -216,6 +222,36 @@ def check_history(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+@register(APP)
+def check_url(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """W008: whether who calls this node at its URL gets to the library."""
+    try:
+        url = settings.url
+    except ConfigurationError:
+        return []  # E001 says it
+    if not url or not getattr(django_settings, "ROOT_URLCONF", None):
+        return []
+    path = urlsplit(url).path.rstrip("/") + "/v1/hello/"
+    # The project may be mounted below a path of the server's, which its own URLs know nothing of.
+    below = [path[place:] for place, character in enumerate(path) if character == "/" and path[place:] != "/"]
+    if any(map(_answers, below)):
+        return []
+    return [
+        Warning(
+            f"HANDLEREF_SYNC['URL'] is {url!r}, and no URL of this project leads from there to handleref_sync.",
+            hint='Add path("sync/", include("handleref_sync.urls")) to ROOT_URLCONF, at the prefix in which it ends.',
+            id=f"{APP}.W008",
+        )
+    ]
+
+
+def _answers(path: str) -> bool:
+    try:
+        return APP in resolve(path).app_names
+    except Resolver404:
+        return False
 
 
 @register(Tags.database)
