@@ -57,7 +57,7 @@ class Project:
         driver = "import pymysql\npymysql.install_as_MySQLdb()\n" if "mysql" in self.database["ENGINE"] else ""
         self.say("settings.py", driver + SETTINGS + known)
 
-    def run(self, *arguments):
+    def run(self, *arguments, answers=""):
         done = subprocess.run(
             [sys.executable, "-B", "manage.py", *arguments],
             cwd=self.folder,
@@ -65,14 +65,14 @@ class Project:
             capture_output=True,
             text=True,
             timeout=120,
-            stdin=subprocess.DEVNULL,
+            input=answers,
         )
         output = (done.stdout + done.stderr).strip()
         assert "Traceback" not in output, output
         return done.returncode, output
 
-    def manage(self, *arguments):
-        status, output = self.run(*arguments)
+    def manage(self, *arguments, answers=""):
+        status, output = self.run(*arguments, answers=answers)
         assert status == 0, output
         return output
 
