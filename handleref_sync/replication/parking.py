@@ -17,6 +17,7 @@ from handleref_sync.conf import settings
 from handleref_sync.core.change import Change, Record
 from handleref_sync.core.version_vector import VersionVector
 from handleref_sync.models import Parked
+from handleref_sync.replication import clashes
 from handleref_sync.replication.conflicts import moment
 from handleref_sync.replication.ledger import Ledger
 from handleref_sync.replication.stamping import PARAMETERS
@@ -105,6 +106,7 @@ ADVICE: dict[str, str] = {
 
 def describe(using: str) -> list[dict[str, Any]]:
     """What waits, for a person, the oldest first."""
+    ledger = Ledger(using)
     return [
         {
             "model": change.model,
@@ -117,10 +119,12 @@ def describe(using: str) -> list[dict[str, Any]]:
             "what": "deletion" if change.data is None else "content",
             "reason": change.reason,
             "in_words": change.get_reason_display(),
-            "detail": change.detail,
+            "detail": clashes.in_words(change, collides) or change.detail,
+            "collides_with": collides,
             "advice": ADVICE[change.reason],
         }
         for change in Parked.objects.using(using).select_related("node").order_by("since", "sequence")
+        for collides in [clashes.clashes(ledger, change)]
     ]
 
 

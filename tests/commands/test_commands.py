@@ -1,6 +1,7 @@
 """What an operator types, and what comes back."""
 
 import json
+import re
 from datetime import timedelta
 from io import StringIO
 from uuid import UUID
@@ -174,7 +175,11 @@ def test_what_waits_is_listed_with_the_reason_in_words_and_tried_again(joined, m
     listed = manage("b", "sync_parked")
     assert "collides with a unique value of another record" in listed and listed.endswith("1 parked")
     assert "content written on a at " in listed and " from a" in listed and "set on_unique" in listed
+    mine = Item.objects.using(B).get()
+    assert f"    name='one' is taken by the testapp.item with primary key {mine.pk} (b:" in listed
     (entry,) = json.loads(manage("b", "sync_parked", "--json"))
+    (clash,) = entry["collides_with"]
+    assert (clash["values"], clash["pk"]) == ({"name": "one"}, str(mine.pk)) and clash["key"] != entry["key"]
     assert (entry["model"], entry["reason"], entry["peer"]) == ("testapp.item", "unique", "a")
     settings.HANDLEREF_SYNC = {**settings.HANDLEREF_SYNC, "PARKED_ALERT": 0.001}
     assert "1 parked for too long" in manage("b", "sync_status")
@@ -209,6 +214,7 @@ def test_conflicts_are_listed_and_restored(joined, manage):
     printed = manage("a", "sync_conflicts")
     assert "name: 'of a' lost against 'of b'" in printed and "lost: written on a" in printed
     assert "deletion" in printed and printed.endswith("2 conflicts")
+    assert "updated" not in printed and "version" not in printed and "datetime" not in printed
     found = json.loads(manage("b", "sync_conflicts", "--json"))
     assert {entry["lost"] for entry in found} == {"deletion", "content"}
     entry = next(entry for entry in found if entry["lost"] == "content")
@@ -219,6 +225,34 @@ def test_conflicts_are_listed_and_restored(joined, manage):
     assert "(restored)" in manage("a", "sync_conflicts", "--all")
     assert manage("a", "sync_conflicts").endswith("1 conflict")
     assert "No conflict" in refused(manage, "a", "sync_conflicts", "--restore", "zz")
+    assert "No conflict" in refused(manage, "a", "sync_conflicts", "--restore", "")
+    assert "is restored already" in refused(manage, "a", "sync_conflicts", "--restore", entry["id"])
+
+
+def test_a_conflict_that_a_deletion_won_shows_what_was_lost(joined, manage):
+    Country.objects.using(A).create(code="fr", name="France")
+    manage("b", "sync_peer")
+    Country.objects.using(A).update(name="of a")
+    tick()
+    Country.objects.using(B).all().delete()
+    manage("b", "sync_peer")
+    for node in "ab":
+        printed = manage(node, "sync_conflicts")
+        assert re.search(r"won:  written on b at [^ ]+: deletion\n", printed)
+        assert "      name: 'of a'\n" in printed and re.search(r"      updated: \d{4}-\d\d-\d\dT", printed)
+    (entry,) = json.loads(manage("a", "sync_conflicts", "--json"))
+    assert (entry["won"], entry["lost"]) == ("deletion", "content")
+
+
+def test_bookkeeping_is_shown_where_nothing_else_differs(joined, manage):
+    Country.objects.using(A).create(code="fr", name="France")
+    manage("b", "sync_peer")
+    for using in (A, B):
+        Country.objects.using(using).get().save()
+        tick()
+    manage("b", "sync_peer")
+    line = r"updated: \d{4}-\d\d-\d\dT\S+ lost against \d{4}-\d\d-\d\dT\S+\n"
+    assert re.search(line, manage("a", "sync_conflicts"))
 
 
 def test_a_database_that_is_no_node(transactional_db):
