@@ -5,7 +5,8 @@ Looked up where something has failed, or is about to be begun: it asks about eac
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from django.apps import apps
@@ -97,20 +98,20 @@ def not_set_up(using: str) -> NotInstalled | None:
 
 def unmigrated(using: str) -> Iterator[NotInstalled]:
     """A sentence for each table and column of the replicated models that is missing."""
-    vendor = vendor_for(connections[using])
+    vendor, read = vendor_for(connections[using]), cache(_migrations)
     for model in registry.model_classes():
         options = model._meta
         if options.app_label == APP or options.swapped or not router.allow_migrate_model(using, model):
             continue
         there = vendor.columns(options.db_table)
         if not there:
-            yield NotInstalled(f"The table of {options.label_lower} does not exist.", hint=_hint(using, model))
+            yield NotInstalled(f"The table of {options.label_lower} does not exist.", hint=_hint(using, read, model))
             continue
         for field in options.local_concrete_fields:
             if field.column not in there and not getattr(field, "generated", False):
                 yield NotInstalled(
                     f"The table {options.db_table} has no column {field.column}, which {options.label_lower} has.",
-                    hint=_hint(using, model, field),
+                    hint=_hint(using, read, model, field),
                 )
 
 
@@ -118,24 +119,38 @@ def _migrate(using: str) -> str:
     return "manage.py migrate" + ("" if using == "default" else f" --database {using}")
 
 
-def _hint(using: str, model: type[models.Model], field: Any = None) -> str:
-    """What makes the table, or the column. Only now are all migrations read, which takes a while."""
+def _migrations() -> tuple[set[str], Mapping[Any, Any]] | None:
+    """The applications without migrations, and what those of the others make; None where they can't be read."""
+    try:
+        loader = MigrationLoader(None, ignore_no_migrations=True)
+        return loader.unmigrated_apps, loader.project_state().models
+    except (NodeNotFoundError, LookupError, ValueError, ImportError):
+        return None
+
+
+def _hint(
+    using: str,
+    read: Callable[[], tuple[set[str], Mapping[Any, Any]] | None],
+    model: type[models.Model],
+    field: Any = None,
+) -> str:
+    """What makes the table, or the column. `read` gives the migrations, which takes a while the first time."""
     app, name, migrate = model._meta.app_label, model._meta.model_name, _migrate(using)
     make = f"Run manage.py makemigrations {app}, then {migrate}."
     owner: Any = model._meta.auto_created
     if owner:  # migrations know such a table by the field for which it is made
         name = owner._meta.model_name
         field = next((f for f in owner._meta.local_many_to_many if f.remote_field.through is model), None)
-    try:
-        loader = MigrationLoader(None, ignore_no_migrations=True)
-        known = loader.project_state().models.get((app, str(name)))
-    except (NodeNotFoundError, LookupError, ValueError, ImportError):
+    migrations = read()
+    if migrations is None:
         return make
+    unmigrated_apps, made = migrations
+    known = made.get((app, str(name)))
     if MigrationLoader.migrations_module(app)[0] is None:
         if field is None or owner:
             return f"Run {migrate} --run-syncdb, which makes it."
         return f"Add it by hand: {app} has no migrations."
-    if app in loader.unmigrated_apps:
+    if app in unmigrated_apps:
         return f"{make[:-1]}; or {migrate} --run-syncdb, if {app} is to have no migrations."
     if known is not None and (field is None or field.name in known.fields):
         return f"Run {migrate}."
