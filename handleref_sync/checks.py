@@ -8,12 +8,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.apps import apps
+from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
 from django.db import connections, models, router
 from django.db.utils import DatabaseError
+from django.urls import Resolver404, resolve
 
 from handleref_sync import declared, registry, versioning
-from handleref_sync.capture import install
+from handleref_sync.capture import install, schema
 from handleref_sync.capture.base import vendor_for
 from handleref_sync.conf import settings
 from handleref_sync.exceptions import ConfigurationError, SyncError
@@ -27,12 +29,15 @@ KEYS = (models.IntegerField, models.CharField, models.TextField, models.UUIDFiel
 
 @register(APP)
 def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
-    """E001 to E003 and I001: the setting, the models it names, and the database it means."""
+    """E001 to E003, E013 and I001: the setting, the models it names, and the database it means."""
     try:
-        node, using = settings.node, settings.database
-        classes = registry.model_classes()
+        node, using, own = settings.node, settings.database, registry.own_tables()
     except ConfigurationError as error:
         return [Error(error.message, hint=error.hint, id=f"{APP}.E001")]
+    try:
+        classes = registry.model_classes()
+    except ConfigurationError as error:
+        return [Error(error.message, hint=error.hint, id=f"{APP}.E013" if own else f"{APP}.E001")]
     found: list[CheckMessage] = []
     if not node and not getattr(apps.get_app_config(APP), "node_required", True):
         return [  # nothing is replicated, so nothing else can be wrong with it
@@ -220,6 +225,36 @@ def check_history(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     return []
 
 
+@register(APP)
+def check_reachable(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """W008: whether who calls this node at its URL gets to the library."""
+    try:
+        url = settings.url
+    except ConfigurationError:
+        return []  # E001 says it
+    if not url or not getattr(django_settings, "ROOT_URLCONF", None):
+        return []
+    path = urlsplit(url).path.rstrip("/") + "/v1/hello/"
+    # The project may be mounted below a path of the server's, which its own URLs know nothing of.
+    below = [path[place:] for place, character in enumerate(path) if character == "/" and path[place:] != "/"]
+    if any(map(_answers, below)):
+        return []
+    return [
+        Warning(
+            f"HANDLEREF_SYNC['URL'] is {url!r}, and no URL of this project leads from there to handleref_sync.",
+            hint='Add path("sync/", include("handleref_sync.urls")) to ROOT_URLCONF, at the prefix in which it ends.',
+            id=f"{APP}.W008",
+        )
+    ]
+
+
+def _answers(path: str) -> bool:
+    try:
+        return APP in resolve(path).app_names
+    except Resolver404:
+        return False
+
+
 @register(APP, deploy=True)
 def check_url(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """W013: whether others reach this node by plain HTTP."""
@@ -267,35 +302,36 @@ def _local(url: str) -> bool:
 def check_database(
     app_configs: Any = None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """E005, W002 and W012: whether this database is the node that the setting says, and captures what is written."""
+    """E005, W002, W006, W007, W012: whether this database is the node that the setting says, and is set up as one."""
     try:
         using = settings.database
         if not settings.node or using not in (databases or ()) or using not in connections.databases:
             return []  # E002 or I001 says it
-        local = LocalNode.objects.using(using).first()
-        missing = install.missing(using)
+        # Warnings, all of them: an error would keep `migrate` itself, which mends it, from running.
+        own = schema.not_set_up(using)
+        if own is not None:
+            return [Warning(own.message, hint=own.hint, id=f"{APP}.W006")]
+        found: list[CheckMessage] = [
+            Warning(lack.message, hint=lack.hint, id=f"{APP}.W007") for lack in schema.unmigrated(using)
+        ]
+        local, missing = LocalNode.objects.using(using).first(), install.missing(using)
+        hazards = vendor_for(connections[using]).hazards(list(registry.replicated(using).values()))
     except (SyncError, DatabaseError):
-        return []  # E001 says it, or `migrate` has not run yet
-    found: list[CheckMessage] = []
-    if local is not None and local.name != settings.node:
-        found.append(
-            Error(
-                f"HANDLEREF_SYNC['NODE'] is {settings.node!r}, but this database is the node {local.name!r}.",
-                hint="Connect to the right database, or set the ID back: a node keeps its ID for life.",
-                id=f"{APP}.E005",
-            )
-        )
+        return []  # E001 says it, or the database can't be asked
+    other = schema.another_node(local.name) if local is not None else None
+    if other is not None:
+        found.append(Error(other.message, hint=other.hint, id=f"{APP}.E005"))
     found += [
         Warning(
             f"In the database {using!r}: {hazard}.",
             hint="See handleref_sync.W012 in the documentation for what to do about each.",
             id=f"{APP}.W012",
         )
-        for hazard in vendor_for(connections[using]).hazards(list(registry.replicated(using).values()))
+        for hazard in hazards
     ]
     if missing:
         found.append(
-            Warning(  # no error: that would keep `migrate` itself, which mends it, from running
+            Warning(
                 f"Writes to {', '.join(missing)} are not captured: triggers are missing or outdated.",
                 hint="Run manage.py migrate, which installs them.",
                 id=f"{APP}.W002",

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
@@ -24,6 +25,25 @@ def _whole(least: int) -> tuple[Callable[[Any], bool], str]:
     return lambda value: type(value) is int and value >= least, f"a whole number, {least} or more"
 
 
+def is_url(value: Any) -> bool:
+    """Whether it is a URL to which ``v1/hello/`` can be added: http or https, a host, and a path at most."""
+    if not (isinstance(value, str) and re.fullmatch("[!-~]{1,500}", value)):
+        return False
+    try:
+        parts = urlsplit(value)
+        return (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and parts.port != 0
+            and not set("?#") & set(value)
+        )
+    except ValueError:  # a port that is none
+        return False
+
+
+URLS = "an http or https URL without ? or #, such as https://hq.example/sync/"
+
+
 def _seconds(value: Any) -> bool:
     return type(value) in (int, float) and 0 < value < 1e9
 
@@ -31,7 +51,7 @@ def _seconds(value: Any) -> bool:
 _TEXT: tuple[Callable[[Any], bool], str] = (lambda value: isinstance(value, str), "a text")
 _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "node": _TEXT,
-    "url": _TEXT,
+    "url": (lambda value: value == "" or is_url(value), URLS),
     "database": _TEXT,
     "page_rows": _whole(1),
     "max_rows": _whole(1),

@@ -206,6 +206,11 @@ def _target(field: Any, labels: Collection[str]) -> str | None:
 def model_classes() -> list[type[models.Model]]:
     """All replicated model classes: the conflict log, HandleRefModels, those named, and their m2m tables."""
     chosen: dict[type[models.Model], None] = {Conflict: None}
+    if own_tables():
+        raise ConfigurationError(
+            f"HANDLEREF_SYNC['MODELS'] names {', '.join(own_tables())}: a table of the library itself.",
+            hint="Take it out: one of them holds this node's private key. The conflict log is replicated unnamed.",
+        )
     for model in apps.get_models():
         if issubclass(model, HandleRefModel) and not model._meta.proxy and model._meta.managed:
             chosen[model] = None
@@ -223,6 +228,12 @@ def model_classes() -> list[type[models.Model]]:
             if through is not None and through._meta.auto_created:
                 chosen[through] = None
     return list(chosen)
+
+
+def own_tables() -> list[str]:
+    """The labels in MODELS that are of the library itself."""
+    own = Conflict._meta.app_label
+    return [label for label in settings.models if label.partition(".")[0] == own]
 
 
 def database(using: str) -> Any:

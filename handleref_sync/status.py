@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from handleref_sync.capture import install
+from handleref_sync.capture import install, schema
 from handleref_sync.core.version_vector import VersionVector
 from handleref_sync.models import Conflict, Parked, Peer, ReplicatedModel
 from handleref_sync.replication import feed, parking
@@ -24,6 +24,7 @@ def status(using: str) -> dict[str, Any]:
         "baseline": ledger.local.baseline,
         "vector": dict(ledger.vector()),
         "models": sorted(ledger.models),
+        "missing_tables": [lack.sentence() for lack in schema.unmigrated(using)],
         "missing_triggers": install.missing(using),
         "dirty": feed.dirty(ledger),
         "conflicts": Conflict.objects.using(using).filter(restored=False, dismissed=False).count(),

@@ -14,8 +14,11 @@ from django.utils.translation import gettext_lazy as _
 from handleref_sync import wire
 from handleref_sync.exceptions import MalformedBody, SyncError
 from handleref_sync.models import Conflict, Parked
-from handleref_sync.replication.conflicts import moment, restore
+from handleref_sync.replication.clashes import clashes, in_words
+from handleref_sync.replication.conflicts import describe_one, moment, restore
+from handleref_sync.replication.ledger import Ledger
 from handleref_sync.replication.parking import advice
+from handleref_sync.replication.words import differences, winner
 from handleref_sync.retrying import retry
 
 
@@ -59,12 +62,17 @@ class ParkedAdmin(ReadOnly):
     list_select_related = ("node",)
     search_fields = ("model", "key", "detail")
     ordering = ("since",)
-    fields = ("model", "key", "reason", "advice", "detail", "node", "written", "peer", "since", "values")
+    fields = ("model", "key", "reason", "advice", "why", "node", "written", "peer", "since", "values")
     actions = ("retry",)
 
     @display(description=_("what to do"))
     def advice(self, obj: Parked) -> str:
         return advice(obj)
+
+    @display(description=_("detail"))
+    def why(self, obj: Parked) -> str:
+        """With which row it collides, where it does; else what the database said."""
+        return in_words(obj, clashes(Ledger(str(obj._state.db)), obj)) or obj.detail
 
     @action(description=_("Try all parked changes again"), permissions=["act"])
     def retry(self, request: HttpRequest, queryset: QuerySet[Parked]) -> None:
@@ -87,8 +95,17 @@ class ConflictAdmin(ReadOnly):
     list_filter = ("restored", "dismissed", "model", "node")
     search_fields = ("model", "key", "id")
     ordering = ("-timestamp",)
-    fields = ("id", "model", "key", "aspect", "node", "counter", "written", "values", "restored", "dismissed")
+    fields = ("id", "model", "key", "aspect", "node", "counter", "written", "values", "won", "restored", "dismissed")
     actions = ("restore", "dismiss")
+
+    @display(description=_("won"))
+    def won(self, obj: Conflict) -> str:
+        """What is current now, and where the loser differs from it."""
+        try:
+            entry = describe_one(Ledger(str(obj._state.db)), obj)
+        except (MalformedBody, KeyError, TypeError, ValueError):  # a peer's word; `values` says what is wrong
+            return str(_("unknown"))
+        return "\n".join([winner(entry), *(differences(entry) if entry["won"] == "content" else ())])
 
     @action(description=_("Write back what lost"), permissions=["act"])
     def restore(self, request: HttpRequest, queryset: QuerySet[Conflict]) -> None:

@@ -228,9 +228,10 @@ class Vendor(ABC):
         """Rows as the database has them, by primary key."""
         if not pks:
             return []
-        names = ", ".join(self.quote(c) for c in columns)
+        # With the table before it: SQLite takes a quoted name that no column has for a text, and not for an error.
+        names = ", ".join(f"t.{self.quote(c)}" for c in columns)
         where, params = self.among(self.quote(pk_column), pks)
-        return self.rows(f"SELECT {names} FROM {self.quote(table)} WHERE {where}", params)
+        return self.rows(f"SELECT {names} FROM {self.quote(table)} t WHERE {where}", params)
 
     def present_texts(self, table: str, pk_column: str, pks: Sequence[str]) -> set[str]:
         """Which primary keys, as the capture table holds them, have a row, though their field would not take them."""

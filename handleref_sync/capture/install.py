@@ -109,16 +109,30 @@ def uninstall(using: str) -> list[str]:
 
 
 def missing(using: str) -> list[str]:
-    """Labels of replicated models whose triggers are missing or are not what they should be."""
+    """Labels of replicated models whose triggers are missing or are not what they should be.
+
+    Not those that have no table: nothing is written to it, and `schema.lacking` says what makes it.
+    """
     vendor = vendor_for(connections[using])
     known = registry.replicated(using)
-    wrong = [m._meta.label_lower for m in registry.model_classes() if m._meta.label_lower not in known]
-    return wrong + [d.label for d in known.values() if not vendor.installed(d, present_columns(vendor, d))]
+    wrong = [
+        model._meta.label_lower
+        for model in registry.model_classes()
+        if model._meta.label_lower not in known and vendor.columns(model._meta.db_table)
+    ]
+    for described in known.values():
+        there = vendor.columns(described.table)
+        if there and not vendor.installed(described, _among(described, there)):
+            wrong.append(described.label)
+    return wrong
 
 
 def present_columns(vendor: Vendor, model: Replicated) -> list[str]:
     """The replicated columns that the table has now; in the middle of a migration not all of them may be there."""
-    there = vendor.columns(model.table)
+    return _among(model, vendor.columns(model.table))
+
+
+def _among(model: Replicated, there: set[str]) -> list[str]:
     return [c.column for c in model.columns if c.column in there and c.column != model.pk_column]
 
 

@@ -8,8 +8,10 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db.utils import DatabaseError
 from rich.console import Console
 
+from handleref_sync.capture import schema
 from handleref_sync.conf import settings
 from handleref_sync.exceptions import SyncError
 from handleref_sync.replication.again import said
@@ -17,6 +19,9 @@ from handleref_sync.replication.again import said
 
 class SyncCommand(BaseCommand):
     """A command on one node. Its errors are one sentence that says what to do, never a traceback."""
+
+    any_node = False
+    """Whether it runs in a database that is another node than the settings say, too."""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--database", help="alias of the database that is this node (default: the setting)")
@@ -26,12 +31,21 @@ class SyncCommand(BaseCommand):
         """Add the command's own arguments."""
 
     def handle(self, *args: Any, **options: Any) -> None:
+        using = options.pop("database")
         try:
-            using = options.pop("database") or settings.database
+            using = settings.database if using is None else using
+            schema.refuse_unknown(using)
+            if not (self.any_node or options.get("new_node")):  # what gives a copy a node ID of its own
+                schema.refuse_another_node(using)
             with said(using):
                 self.run(using, options)
         except SyncError as error:
             raise CommandError(error.sentence()) from error
+        except DatabaseError as error:
+            why = schema.why(using)
+            if why is None:
+                raise
+            raise CommandError(why.sentence()) from error
 
     def run(self, using: str, options: dict[str, Any]) -> None:
         """Do the work on the node at alias `using`."""

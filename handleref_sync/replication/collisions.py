@@ -8,7 +8,7 @@ It is made only when a feed was read to its end, for values that change places b
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from django.core.exceptions import FieldError
@@ -88,17 +88,9 @@ class Collider:
 
     def _colliding(self, content: Content, plan: Plan) -> dict[str, list[Unique]]:
         """The rows that have unique values of the plan, by primary key, and which those are."""
-        model, using = content.model, self.ledger.using
-        parents = located(self.ledger, content, plan.fields, plan.values or ())
-        row = content.python(plan.fields, plan.values or (), parents)
-        own = plan.local.pk_text if plan.live and plan.local is not None else None
-        found: dict[str, list[Unique]] = defaultdict(list)
-        for unique in uniques(model.model):
-            rows = _rows(model.model, unique, row, using)
-            if rows is not None:
-                texts = {pk_text(model, pk, self.ledger) for pk in rows.values_list("pk", flat=True)}
-                for text in sorted(texts - {own}):
-                    found[text].append(unique)
+        found = colliding(self.ledger, content, plan.fields, plan.values or ())
+        if plan.live and plan.local is not None:
+            found.pop(str(plan.local.pk_text), None)
         return found
 
     def _settle(self, content: Content, plan: Plan, found: list[Unique], text: str) -> list[list[Plan]] | None:
@@ -133,6 +125,24 @@ class Collider:
         kept = load(self.ledger, plan.carried)
         plan.carried = dump(self.ledger, {name: entry for name, entry in kept.items() if entry.values})
         return []
+
+
+def colliding(
+    ledger: Ledger, content: Content, fields: Sequence[str], values: Sequence[Any]
+) -> dict[str, list[Unique]]:
+    """The rows that have unique values among these wire values, by primary key, and which those are.
+
+    Raises Unfit where a row that they refer to is not here.
+    """
+    model = content.model
+    row = content.python(fields, values, located(ledger, content, fields, values))
+    found: dict[str, list[Unique]] = defaultdict(list)
+    for unique in uniques(model.model):
+        rows = _rows(model.model, unique, row, ledger.using)
+        if rows is not None:
+            for text in sorted({pk_text(model, pk, ledger) for pk in rows.values_list("pk", flat=True)}):
+                found[text].append(unique)
+    return found
 
 
 def _rows(model: type[models.Model], unique: Unique, row: Mapping[str, Any], using: str) -> Any:

@@ -20,6 +20,7 @@ from handleref_sync.core.version_vector import Dot
 from handleref_sync.exceptions import ConfigurationError, MalformedBody, SyncError
 from handleref_sync.models import Capture, Conflict, Stamp
 from handleref_sync.registry import Replicated
+from handleref_sync.replication.advice import way_back
 from handleref_sync.replication.content import Content, Parents
 from handleref_sync.replication.ledger import Ledger, locked
 from handleref_sync.replication.stamping import pk_text
@@ -27,6 +28,14 @@ from handleref_sync.replication.values import Unfit
 
 LABEL = Conflict._meta.label_lower
 FLAGS = ("restored", "dismissed")
+
+
+class Gone(Unfit):
+    """A record that is referred to is not here."""
+
+    def __init__(self, record: Record) -> None:
+        super().__init__(f"the {record.model} {record.key} that it refers to is not here")
+        self.record = record
 
 
 def entry_id(record: Record, dot: Dot, aspect: str = "") -> str:
@@ -116,9 +125,16 @@ def restore(using: str, conflict_id: str) -> Conflict:
     try:
         with locked(using) as ledger:
             return _restore(ledger, conflict_id)
+    except Gone as error:
+        ledger = Ledger(using)
+        stamp = find(ledger, Content(ledger, ledger.models[error.record.model]), error.record.key)
+        raise ConfigurationError(
+            f"The loser can't be written back: {error}.", hint=way_back(ledger, error.record, stamp)
+        ) from error
     except (Unfit, KeyError) as error:
         raise ConfigurationError(
-            f"The loser can't be written back: {error}.", hint="Restore what it refers to first."
+            f"The loser can't be written back: {error}.",
+            hint="Make the row again by hand: sync_conflicts --json shows its values.",
         ) from error
     except (IntegrityError, DataError, OverflowError, ValueError) as error:
         raise ConfigurationError(
@@ -140,12 +156,27 @@ def _restore(ledger: Ledger, conflict_id: str) -> Conflict:
     if model is None:
         raise ConfigurationError(f"{conflict.model} is not replicated here.", hint="Name it in MODELS again.")
     content = Content(ledger, model)
+    if conflict.restored and _is_back(ledger, content, conflict):
+        raise ConfigurationError(
+            f"{conflict.model} {conflict.key} is restored already.", hint=f"It is as {conflict.node} had written it."
+        )
     _write_back(ledger, content, Record(conflict.model, conflict.key), conflict)
     _note(ledger, content, conflict)
     # A captured write too, so that it replicates: elsewhere nobody restores the same loser a second time.
     conflict.restored = True
     conflict.save(using=using, update_fields=["restored"])
     return conflict
+
+
+def _is_back(ledger: Ledger, content: Content, conflict: Conflict) -> bool:
+    """Whether the row is as the loser has it. One that was changed since it was restored may be so again."""
+    text = _pk_of_row(ledger, content, Record(conflict.model, conflict.key), find(ledger, content, conflict.key))
+    if conflict.data is None or text is None:
+        return conflict.data is None and text is None
+    data, aliases = wire.unpack_message(bytes(conflict.data)), content.model.aliases
+    row = content.read([text], under_lock=False).get(text)
+    fields = [aliases.get(name, name) for name in data["fields"]]
+    return row is not None and content.same(fields, data["values"], dict(zip(content.fields, row, strict=True)))
 
 
 def _write_back(ledger: Ledger, content: Content, record: Record, conflict: Conflict) -> None:
@@ -228,7 +259,7 @@ def pk_of(ledger: Ledger, label: str, key: str) -> Any:
     content = Content(ledger, ledger.models[label])
     text = _pk_of_row(ledger, content, Record(label, key), find(ledger, content, key))
     if text is None:
-        raise Unfit(f"the {label} {key} that it refers to is not here")
+        raise Gone(Record(label, key))
     return content.model.pk.to_python(text)
 
 
@@ -250,11 +281,11 @@ def describe(using: str, *, everything: bool = False) -> list[dict[str, Any]]:
     log = Conflict.objects.using(using).order_by("-timestamp", "id")
     if not everything:
         log = log.filter(restored=False, dismissed=False)
-    return [_described(ledger, conflict) for conflict in log]
+    return [describe_one(ledger, conflict) for conflict in log]
 
 
-def _described(ledger: Ledger, conflict: Conflict) -> dict[str, Any]:
-    """`_describe`; of an entry that can't be read, such as an old node may have let in, what can be said."""
+def describe_one(ledger: Ledger, conflict: Conflict) -> dict[str, Any]:
+    """One entry, as `describe` has it; of one that can not be read, such as an old node let in, what can be said."""
     try:
         return _describe(ledger, conflict, lost_values(conflict.data), ledger.models.get(conflict.model))
     except (Unfit, SyncError, ValueError, TypeError, ArithmeticError, LookupError) as error:
@@ -274,6 +305,8 @@ def _describe(
         if stamp is not None and not stamp.deleted:
             values = content.read([str(stamp.pk_text)], under_lock=False).get(str(stamp.pk_text))
             row = None if values is None else dict(zip(map(own, content.fields), values, strict=True))
+    readable = stamp is None or not content.unreadable
+    deleted_now = stamp is not None and not stamp.deleted and row is None and readable  # and not stamped so yet
     return {
         "id": conflict.id,
         "model": conflict.model,
@@ -284,9 +317,10 @@ def _describe(
         "written": moment(conflict.timestamp),
         "lost": "deletion" if lost is None else "content",
         "why": "",
-        "against_node": ledger.node_name(stamp.node_id) if stamp else None,
-        "against_counter": stamp.counter if stamp else None,
-        "against_written": moment(stamp.timestamp) if stamp else None,
+        "won": None if stamp is None else "deletion" if stamp.deleted or deleted_now else "content",
+        "against_node": ledger.node_name(stamp.node_id) if stamp and not deleted_now else None,
+        "against_counter": stamp.counter if stamp and not deleted_now else None,
+        "against_written": moment(stamp.timestamp) if stamp and not deleted_now else None,
         "values": lost,
         "against": row,
         "differs": {

@@ -20,7 +20,7 @@ from handleref_sync.core.join import Granularity, Lost, join
 from handleref_sync.core.printable import printable
 from handleref_sync.core.version_vector import Dot
 from handleref_sync.models import Parked
-from handleref_sync.replication import conflicts
+from handleref_sync.replication import clashes, conflicts
 from handleref_sync.replication.carried import by_first_names
 from handleref_sync.replication.content import Content
 from handleref_sync.replication.feed import change_of, version_of
@@ -177,6 +177,7 @@ def advice(change: Parked) -> str:
 
 def describe(using: str) -> list[dict[str, Any]]:
     """What waits, for a person, the oldest first."""
+    ledger = Ledger(using)
     return [
         {
             "model": change.model,
@@ -189,10 +190,12 @@ def describe(using: str) -> list[dict[str, Any]]:
             "what": "deletion" if change.data is None else "content",
             "reason": change.reason,
             "in_words": change.get_reason_display(),
-            "detail": change.detail,
+            "detail": clashes.in_words(change, collides) or change.detail,
+            "collides_with": collides,
             "advice": advice(change),
         }
         for change in Parked.objects.using(using).select_related("node").order_by("since", "sequence")
+        for collides in [clashes.clashes(ledger, change)]
     ]
 
 

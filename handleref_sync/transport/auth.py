@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from cryptography.exceptions import InvalidSignature as WrongKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from django.db import DatabaseError, IntegrityError, transaction
 from http_message_signatures import (
@@ -101,6 +102,15 @@ class _Verifier(HTTPMessageVerifier):
             raise InvalidSignature('the parameter "created" is missing')
 
 
+def same_node(name: str) -> SameNode:
+    """Two databases that took the same ID. A setting alone can't part them: a database keeps its ID for life."""
+    return SameNode(
+        f"Both nodes bear the ID {name!r}.",
+        hint="If one is a copy of the other, run sync_init --new-node there; else set up again the one that never "
+        "synced, as an empty database with another HANDLEREF_SYNC['NODE'].",
+    )
+
+
 def now() -> float:
     """Wall clock in seconds."""
     return time.time()
@@ -142,10 +152,7 @@ def authenticate(using: str, me: Identity, request: Request) -> tuple[Peer, Veri
 
     def find(name: str) -> Ed25519PublicKey:
         if name == me.name:
-            raise SameNode(
-                f"Both nodes bear the ID {name!r}.",
-                hint="A node keeps its ID for life: set one of them up anew, with another HANDLEREF_SYNC['NODE'].",
-            )
+            raise same_node(name)
         peer = Peer.objects.using(using).filter(name=name).first()
         if peer is None:
             raise UnknownPeer(
@@ -154,8 +161,16 @@ def authenticate(using: str, me: Identity, request: Request) -> tuple[Peer, Veri
         found.append(peer)
         return Ed25519PublicKey.from_public_bytes(bytes(peer.public_key))
 
+    def mismatch() -> BadSignature:
+        name = found[0].name
+        return BadSignature(
+            f"{me.name} has another key for {name}; is there a second database with this ID?",
+            hint=f"If so, only one may be {name}. If it was set up again, run sync_invite {name} on {me.name}. "
+            "Else look for a proxy that changes the path or the headers.",
+        )
+
     try:
-        result = _verify(request, find, REQUEST_COVERS)
+        result = _verify(request, find, REQUEST_COVERS, mismatch)
     except BadSignature:
         if not (found and found[0].next_public_key):
             raise
@@ -184,7 +199,14 @@ def verify_with_key(message: Request | Response, name: str, public_key: bytes) -
         except ValueError as error:
             raise BadSignature("That is not an Ed25519 public key.", hint="Pair the two nodes again.") from error
 
-    return _verify(message, find, REQUEST_COVERS if isinstance(message, Request) else RESPONSE_COVERS)
+    def mismatch() -> BadSignature:
+        return BadSignature(
+            f"The message is not signed with the key that is known of {name}.",
+            hint=f"If {name} was set up again, or another database has its ID now, pair again: sync_invite there, "
+            "sync_join here. Else look for a proxy that changes the headers.",
+        )
+
+    return _verify(message, find, REQUEST_COVERS if isinstance(message, Request) else RESPONSE_COVERS, mismatch)
 
 
 def verify_body(message: Request | Response, result: VerifyResult, body: bytes) -> None:
@@ -260,13 +282,20 @@ def _sign(me: Identity, message: Request | Response, body: bytes, covers: tuple[
     )
 
 
-def _verify(message: Request | Response, find: Callable[[str], Any], covers: tuple[str, ...]) -> VerifyResult:
+def _verify(
+    message: Request | Response,
+    find: Callable[[str], Any],
+    covers: tuple[str, ...],
+    mismatch: Callable[[], AuthError],
+) -> VerifyResult:
     try:
         verifier = _Verifier(signature_algorithm=ED25519, key_resolver=_Keys(find))
         results = verifier.verify(message, max_age=None, expect_tag=TAG, require_components=covers)
     except HTTPMessageSignaturesException as error:
         if isinstance(error.__cause__, (AuthError, DatabaseError)):
             raise error.__cause__ from None  # a database that fails is not a signature that does
+        if isinstance(error.__cause__, WrongKey):
+            raise mismatch() from error
         raise BadSignature(f"The signature proves nothing: {error}.", hint="Pair the two nodes again.") from error
     except SyncError:
         raise

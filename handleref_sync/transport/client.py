@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import requests
 import urllib3.exceptions
 from http_message_signatures import VerifyResult
 
 from handleref_sync import wire
-from handleref_sync.conf import settings
+from handleref_sync.conf import URLS, is_url, settings
 from handleref_sync.core.printable import printable
 from handleref_sync.exceptions import BadSignature, DatabaseFailed, PeerRefused, PeerUnreachable, SyncError, TooLarge
 from handleref_sync.models import Peer
@@ -102,8 +103,15 @@ class Answer:
 class Caller:
     """A pooled connection to one URL: retries, timeouts and sentences, but no notion of who is there."""
 
-    def __init__(self, name: str, url: str, sleep: Callable[[float], object] = time.sleep) -> None:
-        self.name, self.url = name, url.rstrip("/")
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        sleep: Callable[[float], object] = time.sleep,
+        *,
+        again: str = "sync again: it goes on where it stopped",
+    ) -> None:
+        self.name, self.url, self._again = name, url.rstrip("/"), again
         self.bytes_sent = self.bytes_received = 0
         self._sleep = sleep
         self._session = requests.Session()
@@ -127,6 +135,11 @@ class Caller:
                 f"A message for {self.name} has {len(body)} bytes, over the limit of {settings.max_body}.",
                 hint="Lower PAGE_ROWS, or raise MAX_BODY on both sides.",
             )
+        if not is_url(self.url):
+            raise PeerUnreachable(
+                f"{_subject(self.name)} cannot be reached at {self.url!r}: that is not a URL of http or https.",
+                hint=f"Set the URL of {self.name} to {URLS}.",
+            )
         headers = {
             "Content-Type": auth.CONTENT_TYPE,
             "Content-Encoding": encoding,
@@ -146,7 +159,7 @@ class Caller:
                 stream=True,
                 allow_redirects=False,
             )
-        except (requests.exceptions.InvalidSchema, requests.exceptions.SSLError) as error:
+        except requests.exceptions.SSLError as error:
             raise self.unreachable(_why(error)) from error
         except requests.exceptions.RequestException as error:
             if isinstance(error, ValueError):  # what `requests` raises for a URL that is none
@@ -164,8 +177,8 @@ class Caller:
     def unreachable(self, why: str) -> PeerUnreachable:
         """One sentence, without the innards of the HTTP library."""
         return PeerUnreachable(
-            f"{self.name} cannot be reached at {self.url}: {why}.",
-            hint="Check that it runs, and that this is its URL; then sync again: it goes on where it stopped.",
+            f"{_subject(self.name)} cannot be reached at {self.url}: {why}.",
+            hint=f"Check that it runs, and that this is its URL; then {self._again}.",
         )
 
     def close(self) -> None:
@@ -184,6 +197,13 @@ class Caller:
             return
         if status in TRANSIENT:
             raise Transient(self.unreachable(f"what stands before it answers HTTP {status}"))
+        if status == 400:  # Django's own page: its middleware looks at the host before any view does
+            host = urlsplit(self.url).hostname
+            raise PeerUnreachable(
+                f"What stands at {self.url} takes the request for a bad one"
+                f" (HTTP 400, {printable(kind, 60) or 'no content type'}).",
+                hint=f"If it is the project of {self.name}, add {host!r} to its ALLOWED_HOSTS.",
+            )
         raise PeerUnreachable(
             f"{self.url} leads to something that is not handleref_sync"
             f" (HTTP {status}, {printable(kind, 60) or 'no content type'}).",
@@ -298,11 +318,18 @@ def refused(name: str, head: auth.Response, body: bytes, *, signed: bool) -> Pee
     except SyncError:
         error = {}
     reason = printable(error.get("reason"), 60) or "refused"
-    text = printable(error.get("message"), 1000) or f"{name} answers HTTP {head.status_code} without a reason."
+    text = (
+        printable(error.get("message"), 1000) or f"{_subject(name)} answers HTTP {head.status_code} without a reason."
+    )
     if not signed:
         text = f"{text} (This answer is not signed.)"
         reason = reason if reason in BEFORE_PROOF else "refused"
     return PeerRefused(text, hint=printable(error.get("hint"), 1000), reason=reason, status=head.status_code)
+
+
+def _subject(name: str) -> str:
+    """`name` at the beginning of a sentence. A node ID stays as it is; it has no blank."""
+    return name[:1].upper() + name[1:] if " " in name else name
 
 
 def _why(error: BaseException | None) -> str:
@@ -316,7 +343,6 @@ def _why(error: BaseException | None) -> str:
         (urllib3.exceptions.NameResolutionError, "no such host is known"),
         (ConnectionRefusedError, "nothing listens there"),
         ((requests.exceptions.SSLError, urllib3.exceptions.SSLError), "its TLS certificate is not accepted"),
-        (requests.exceptions.InvalidSchema, "that is not an http or https URL"),
         ((requests.exceptions.ProxyError, urllib3.exceptions.ProxyError), "the proxy in between refuses"),
         (urllib3.exceptions.NewConnectionError, "no connection can be made"),
         (urllib3.exceptions.ConnectTimeoutError, f"no connection within {CONNECT_TIMEOUT:g} s"),

@@ -11,7 +11,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import re
 import secrets
 import time
 from collections.abc import Callable
@@ -24,13 +23,12 @@ from django.utils import timezone
 from http_message_signatures import VerifyResult
 
 from handleref_sync import wire
-from handleref_sync.conf import NODE_ID, settings
+from handleref_sync.conf import NODE_ID, URLS, is_url, settings
 from handleref_sync.exceptions import (
     BadSignature,
     ConfigurationError,
     MalformedBody,
     PairingError,
-    SameNode,
     VersionMismatch,
 )
 from handleref_sync.models import Invite, LocalNode, Peer
@@ -44,7 +42,6 @@ VERSION = b"\x01"  # of the token; as the first byte it also keeps a token from 
 SECRET, CHECK = 16, 4
 PARTY: dict[str, type] = {"name": str, "public_key": bytes, "url": str, "protocol": int}
 """What either side says of itself."""
-URL = re.compile(r"(?:https?://[!-~]+)?")
 KEPT = timedelta(days=30)
 """How long an expired invite is kept, so that its token can be told from a wrong one."""
 AGAIN = "Run sync_invite again on the other node."
@@ -102,20 +99,26 @@ def invite(using: str, peer_name: str, *, url: str = "", ttl: int | None = None)
     """The text of a new token for the node `peer_name`, good for one use within `ttl` seconds (default: the setting).
 
     `url` (default: the setting) is where the other node will reach this one; it only has to exist, for the token
-    doesn't hold it. Raises ConfigurationError without one or for a bad name, and SameNode for our own name.
+    doesn't hold it. Raises ConfigurationError without one or for one that is none, and for a bad name or our own.
     """
     me = auth.identity(using)
-    if not (url or settings.url):
-        raise ConfigurationError(
-            "Nobody can join a node that has no URL.",
-            hint="Set HANDLEREF_SYNC['URL'], or invite from the side that can be reached.",
-        )
     if not NODE_ID.fullmatch(peer_name):
         raise ConfigurationError(
             f"{peer_name!r} is not a node ID.", hint="A node ID has lower-case letters, digits and dashes."
         )
     if peer_name == me.name:
-        raise _same(me.name)
+        raise ConfigurationError(
+            f"{peer_name} is this node itself.",
+            hint="Give the ID of the other one, which HANDLEREF_SYNC['NODE'] says there.",
+        )
+    if not (url or settings.url):
+        raise ConfigurationError(
+            "This node has no URL at which the other one could reach it.",
+            hint="Set HANDLEREF_SYNC['URL'] or give --url, such as --url https://hq.example/sync/; or invite from "
+            "the side that can be reached.",
+        )
+    if url and not is_url(url):
+        raise ConfigurationError(f"{url!r} is not a URL at which a node can be reached.", hint=f"Give {URLS}.")
     rows = Invite.objects.using(using)
     rows.filter(expires__lt=timezone.now() - KEPT).delete()
     secret = secrets.token_bytes(SECRET)
@@ -128,9 +131,18 @@ def invite(using: str, peer_name: str, *, url: str = "", ttl: int | None = None)
 def join(using: str, url: str, token: str, *, sleep: Callable[[float], object] = time.sleep) -> Peer:
     """Pair with the node at `url`, which printed `token`. To do it again with the same token is safe.
 
-    Raises PairingError for a token or an answer that is wrong, PeerUnreachable, or PeerRefused.
+    Raises ConfigurationError for a URL that is none, PairingError for a token or an answer that is wrong,
+    PeerUnreachable, or PeerRefused.
     """
-    me, ticket = auth.identity(using), Token.parse(token)
+    me = auth.identity(using)
+    if not is_url(url):
+        if is_url(token):
+            raise ConfigurationError("URL and token have changed places.", hint="Give the URL first, then the token.")
+        raise ConfigurationError(
+            f"{url!r} is not a URL at which a node can be reached.",
+            hint=f"Copy the whole line that sync_invite printed; the first word after sync_join is {URLS}.",
+        )
+    ticket = Token.parse(token)
     fields = {
         "invite": ticket.invite,
         "name": me.name,
@@ -140,7 +152,7 @@ def join(using: str, url: str, token: str, *, sleep: Callable[[float], object] =
         "nonce": secrets.token_bytes(16),
     }
     body = wire.compress(wire.pack({**fields, "proof": _proof(ticket.key, "join", fields)}))
-    caller = Caller("The other node", url, sleep)
+    caller = Caller("the other node", url, sleep, again="run sync_join again")
 
     def once() -> dict[str, Any]:
         # Signed for whoever has that fingerprint: its name is not known yet.
@@ -154,7 +166,7 @@ def join(using: str, url: str, token: str, *, sleep: Callable[[float], object] =
     finally:
         caller.close()
     if theirs["name"] == me.name:
-        raise _same(me.name)
+        raise auth.same_node(me.name)
     # Whoever joins has chosen to trust the node that it joins; the other way round it has to be given more rights.
     return _save(using, theirs["name"], caller.url, theirs["public_key"], read_only=[])
 
@@ -187,11 +199,11 @@ def accept(using: str, me: auth.Identity, claim: Claim) -> dict[str, Any]:
     auth.check_clock(claim.result, me.name)
     auth.check_nonce(claim.result)
     if name == me.name:
-        raise _same(name)
+        raise auth.same_node(name)
     if found.peer_name != name:
         raise PairingError(
             f"The token was made for {found.peer_name}, not for {name}.",
-            hint=f"Run sync_invite {name} on {me.name}, or set HANDLEREF_SYNC['NODE'] there.",
+            hint=f"Run sync_invite {name} on {me.name}, or use this token in the database of {found.peer_name}.",
         )
     if found.expires <= timezone.now():
         raise PairingError(f"The token has expired, at {found.expires:%Y-%m-%d %H:%M} UTC.", hint=AGAIN)
@@ -238,8 +250,10 @@ def _fields(message: dict[str, Any], kinds: dict[str, type]) -> tuple[dict[str, 
     if not isinstance(proof, bytes) or any(type(fields[name]) is not kind for name, kind in kinds.items()):
         raise MalformedBody("The message to pair is not complete.", hint="Bring both nodes to the same version.")
     name, url = str(fields["name"]), str(fields["url"])
-    if not NODE_ID.fullmatch(name) or not URL.fullmatch(url) or len(url) > 500:
-        raise MalformedBody("The message to pair has a bad name or URL.", hint="Look at NODE and URL of both nodes.")
+    if not NODE_ID.fullmatch(name):
+        raise MalformedBody(f"A node that is to be paired has the ID {name[:80]!r}.", hint="Correct its NODE.")
+    if url and not is_url(url):
+        raise MalformedBody(f"{name} says that its URL is {url[:200]!r}.", hint=f"Let its setting URL be {URLS}.")
     return fields, proof
 
 
@@ -259,9 +273,3 @@ def _proof(key: bytes, label: str, fields: dict[str, Any]) -> bytes:
 
 def _check(body: bytes) -> bytes:
     return hashlib.sha256(b"handleref-sync token" + body).digest()[:CHECK]
-
-
-def _same(name: str) -> SameNode:
-    return SameNode(
-        f"Both nodes bear the ID {name!r}.", hint="Give one of them another HANDLEREF_SYNC['NODE'], and migrate."
-    )

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
-from django.db import connections, transaction
+from django.db import DatabaseError, connections, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.views.decorators.csrf import csrf_exempt
 
 from handleref_sync import wire
+from handleref_sync.capture import schema
 from handleref_sync.conf import settings
 from handleref_sync.core.printable import printable
-from handleref_sync.exceptions import MalformedBody, ProtocolError, Revoked, SyncError, TooLarge
+from handleref_sync.exceptions import MalformedBody, NotInstalled, ProtocolError, Revoked, SyncError, TooLarge
 from handleref_sync.replication.again import said
 from handleref_sync.replication.responder import Responder
 from handleref_sync.transport import auth, pairing
@@ -90,6 +91,7 @@ def exchange(request: HttpRequest, action: str) -> HttpResponse:
         me = auth.identity(using)
         peer, result = auth.authenticate(using, me, incoming.head)
         incoming.me = me = auth.identity(using, peer)
+        _refuse_another_node(me)
         if peer.revoked:
             again = f"Pair them again, if it is to come back: sync_invite {peer.name} on {me.name}."
             raise Revoked(f"{me.name} does not believe {peer.name} any more.", hint=again)
@@ -114,6 +116,7 @@ def pair(request: HttpRequest) -> HttpResponse:
         body = incoming.read()
         claim = pairing.claim(incoming.head, body, opened(incoming.head, body, 16 * pairing.MAX_BODY))
         incoming.me = me
+        _refuse_another_node(me)
         return pairing.accept(using, me, claim)
 
     return _answer(request, handle)
@@ -133,12 +136,18 @@ def _answer(request: HttpRequest, handle: Handler) -> HttpResponse:
         with said(settings.database):
             status, plain = 200, wire.pack(handle(incoming))
     except SyncError as error:
-        status, plain = error.status, _error(error.reason, error.message, error.hint)
+        answer = _there(error) if isinstance(error, NotInstalled) else (error.message, error.hint)
+        status, plain = error.status, _error(error.reason, *answer)
         level = logging.ERROR if status == 500 else logging.WARNING
         logger.log(level, "%s: %s", printable(request.path, 200), printable(error.sentence(), 2000))
-    except Exception:
-        logger.exception("handleref_sync failed on a request to %s", printable(request.path, 200))
-        status, plain = 500, _error("internal", "The node failed on this request.", "Its log says why.")
+    except Exception as error:
+        why = schema.why(settings.database) if isinstance(error, DatabaseError) else None
+        if why is not None:
+            logger.error("%s: %s", printable(request.path, 200), why.sentence())
+            status, plain = why.status, _error(why.reason, *_there(why))
+        else:
+            logger.exception("handleref_sync failed on a request to %s", printable(request.path, 200))
+            status, plain = 500, _error("internal", "The node failed on this request.", "Its log says why.")
     incoming.drain()
     return _response(incoming, status, plain)
 
@@ -171,6 +180,20 @@ def _check_head(incoming: Incoming, limit: int) -> None:
         raise ProtocolError(
             f"The request is not of the type {auth.CONTENT_TYPE}.", hint="Here only nodes of handleref_sync talk."
         )
+
+
+def _refuse_another_node(me: auth.Identity) -> None:
+    """Raises NotInstalled where the database is another node than NODE says: who is it that would answer?"""
+    error = schema.another_node(me.name)
+    if error is not None:
+        raise NotInstalled(error.message, hint=error.hint)
+
+
+def _there(error: SyncError) -> tuple[str, str]:
+    """Message and hint of what is wrong with this database, for somebody at another one."""
+    message = error.message
+    message = message[:1].lower() + message[1:] if message[1:2].islower() else message
+    return f"{settings.node or 'The other node'} can't answer: {message}", f"On that node: {error.hint}"
 
 
 def _forget_nonces(using: str) -> None:

@@ -1,5 +1,7 @@
 """Parked changes and the conflict log in the admin."""
 
+import re
+
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
@@ -7,7 +9,8 @@ from django.urls import reverse
 
 from handleref_sync import wire
 from handleref_sync.models import Conflict, Node, Parked
-from tests.testapp.models import Tag
+from handleref_sync.replication.stamping import stamp
+from tests.testapp.models import Item, Tag
 
 pytestmark = pytest.mark.django_db(databases=["default", "second", "third"])
 
@@ -56,6 +59,17 @@ def test_the_list_says_why_and_the_page_what_to_do(client, parked):
     assert "the next sync tries again" in page and "name: a tag" in page
 
 
+def test_a_collision_names_the_row_that_has_the_value(client, parked):
+    item = Item.objects.create(name="dup")
+    data = wire.pack({"fields": ["name"], "values": ["dup"]})
+    Parked.objects.update(model="testapp.item", key="b:7", reason=Parked.Reason.UNIQUE, data=data)
+    page = client.get(reverse("admin:handleref_sync_parked_change", args=[parked.pk])).content.decode()
+    assert f"name=&#x27;dup&#x27; is taken by the testapp.item with primary key {item.pk}" in page
+    Item.objects.update(name="free")
+    page = client.get(reverse("admin:handleref_sync_parked_change", args=[parked.pk])).content.decode()
+    assert "is taken" not in page and "somebody held it" in page
+
+
 def test_trying_again(client, parked):
     page = act(client, "parked", "retry", parked)
     assert "1 written, 0 still waiting." in page
@@ -65,8 +79,17 @@ def test_trying_again(client, parked):
 def test_a_loser_is_shown_and_written_back(client, conflict):
     page = client.get(reverse("admin:handleref_sync_conflict_change", args=[conflict.pk])).content.decode()
     assert "name: lost" in page and "1970-01-01T00:00:00.001+00:00" in page
+    assert "nothing is known here of what won" in page
     assert "is written back" in act(client, "conflict", "restore", conflict)
     assert Tag.objects.get().name == "lost"
+    stamp("default")
+    Tag.objects.update(name="current")
+    page = client.get(reverse("admin:handleref_sync_conflict_change", args=[conflict.pk])).content.decode()
+    assert ": content<br>name: &#x27;lost&#x27; lost against &#x27;current&#x27;" in page
+    Tag.objects.all().delete()
+    stamp("default")
+    page = client.get(reverse("admin:handleref_sync_conflict_change", args=[conflict.pk])).content.decode()
+    assert re.search("written on a at [^ ]+: deletion<", page)
 
 
 def test_one_that_can_not_be_written_back_is_said(client, conflict):

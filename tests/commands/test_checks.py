@@ -4,9 +4,10 @@ import pytest
 from django.db import connections, models
 from django.test.utils import isolate_apps
 
-from handleref_sync import checks, declared
+from handleref_sync import checks, declared, registry
 from handleref_sync.capture import install
 from handleref_sync.capture.base import vendor_for
+from handleref_sync.exceptions import ConfigurationError
 from handleref_sync.models import LocalNode, Peer
 from tests.messages import found
 from tests.testapp.models import Airport, Country
@@ -28,6 +29,13 @@ def test_a_sound_project_has_nothing_to_say():
         ({"NODE": "Not A Slug"}, "E001", "'Not A Slug'"),
         ({"NODE": 7}, "E001", "is 7"),
         (["a"], "E001", "not a dict"),
+        ({"NODE": "a", "MODELS": ["handleref_sync.LocalNode"]}, "E013", "names handleref_sync.localnode"),
+        ({"NODE": "a", "MODELS": {"handleref_sync.Conflict": {}}}, "E013", "names handleref_sync.conflict"),
+        ({"NODE": "a", "URL": "127.0.0.1:8000/sync/"}, "E001", "'URL'] is '127.0.0.1:8000/sync/'"),
+        ({"NODE": "a", "URL": "ftp://hq.example/sync/"}, "E001", "'ftp://hq.example/sync/'"),
+        ({"NODE": "a", "URL": "https:///sync/"}, "E001", "'https:///sync/'"),
+        ({"NODE": "a", "URL": "https://hq.example:x/"}, "E001", "'https://hq.example:x/'"),
+        ({"NODE": "a", "URL": "https://hq.example/sync/?a=1"}, "E001", "a=1"),
         ({}, "E002", "not set"),
         ({"NODE": "a", "DATABASE": "nowhere"}, "E003", "no such alias"),
         ({"NODE": "a", "MODELS": {"testapp.Tag": {"identity": "name"}}}, "E004", "identity is 'name'"),
@@ -41,6 +49,36 @@ def test_a_wrong_setting_is_named(settings, setting, check, says):
     settings.HANDLEREF_SYNC = setting
     message = found()[f"handleref_sync.{check}"]
     assert says in message.msg and message.hint
+
+
+@pytest.mark.parametrize("label", ["LocalNode", "Peer", "Invite", "Nonce", "Stamp", "Parked"])
+def test_a_table_of_the_library_is_not_replicated(settings, label):
+    settings.HANDLEREF_SYNC = {"NODE": "a", "MODELS": [f"handleref_sync.{label}"]}
+    with pytest.raises(ConfigurationError, match="a table of the library itself"):
+        registry.model_classes()
+
+
+@pytest.mark.parametrize(
+    ("url", "leads"),
+    [
+        ("https://a.example/sync/", True),
+        ("https://a.example/sync", True),
+        ("https://a.example/below/sync/", True),
+        ("https://a.example/", False),
+        ("https://a.example/syn/", False),
+        ("https://a.example/sync/v1/", False),
+        ("", True),
+    ],
+)
+def test_a_url_that_leads_elsewhere(settings, url, leads):
+    settings.ROOT_URLCONF = "tests.transport.conftest"
+    settings.HANDLEREF_SYNC = {**settings.HANDLEREF_SYNC, "URL": url}
+    message = found().get("handleref_sync.W008")
+    assert (message is None) is leads
+    if message is not None:
+        assert repr(url) in message.msg and "include" in message.hint
+    settings.ROOT_URLCONF = "tests.adminapp.urls"
+    assert ("handleref_sync.W008" in found()) is bool(url)
 
 
 @isolate_apps("tests")

@@ -1,7 +1,9 @@
 """What an operator types, and what comes back."""
 
 import json
+import re
 from datetime import timedelta
+from io import StringIO
 from uuid import UUID
 
 import pytest
@@ -47,7 +49,7 @@ def test_one_way(joined, manage):
 
 def test_a_dry_run_and_json(joined, manage):
     Country.objects.using(A).create(code="fr", name="France")
-    assert manage("b", "sync_peer", "--dry-run") == "a: would pull 1 and push 0"
+    assert manage("b", "sync_peer", "--dry-run") == "a: would pull about 1 and push about 0"
     (report,) = json.loads(manage("b", "sync_peer", "--json"))
     assert report["pulled"] == 1 and report["error"] == "" and report["settled"] and report["bytes"] > 0
 
@@ -64,7 +66,10 @@ def test_a_peer_that_cannot_be_reached_is_one_sentence_and_the_others_go_on(join
 def test_an_unknown_or_passive_peer(joined, manage):
     assert "There is no peer nobody" in refused(manage, "b", "sync_peer", "nobody")
     assert "has no URL" in refused(manage, "a", "sync_peer", "b")
-    assert "There is no peer to call" in refused(manage, "a", "sync_peer")
+    said = refused(manage, "a", "sync_peer")
+    assert "There is no peer to call: b has no URL, and calls this node. Run sync_peer there instead." in said
+    Peer.objects.using(A).all().delete()
+    assert "There is no peer to call. Pair with one" in refused(manage, "a", "sync_peer")
 
 
 def test_two_runs_at_a_time_and_a_lease_of_the_dead(joined, manage):
@@ -96,8 +101,12 @@ def test_uninstalling_leaves_an_application_that_works(joined, manage):
 
 
 def test_invitations_that_cannot_be(nodes, site, manage):
-    assert "no node ID" in refused(manage, "a", "sync_invite", "No Good")
+    assert "not a node ID" in refused(manage, "a", "sync_invite", "No Good")
     assert "has no URL" in refused(manage, "a", "sync_invite", "b")
+    assert "'a.example/sync/' is not a URL" in refused(manage, "a", "sync_invite", "b", "--url", "a.example/sync/")
+    for ttl in ("-5", "0"):
+        assert f"can't live for {ttl} seconds" in refused(manage, "a", "sync_invite", "b", f"--ttl={ttl}")
+    assert not Invite.objects.using(A).exists()
     url, token = manage("a", "sync_invite", "b", "--url", site.url).split()[-2:]
     assert refused(manage, "b", "sync_join", url, "rubbish")
     Invite.objects.using(A).update(expires=timezone.now() - timedelta(seconds=1))
@@ -105,6 +114,32 @@ def test_invitations_that_cannot_be(nodes, site, manage):
     url, token = manage("a", "sync_invite", "c", "--url", site.url).split()[-2:]
     assert refused(manage, "b", "sync_join", url, token)
     assert not Peer.objects.using(B).exists()
+
+
+def test_an_invitation_says_how_long_it_lives_and_whom_it_replaces(joined):
+    def said(*arguments):
+        error = StringIO()
+        call_command("sync_invite", *arguments, "--url", joined.url, stdout=StringIO(), stderr=error)
+        return error.getvalue()
+
+    assert "on c within 1 day; " in said("c") and "already" not in said("c")
+    assert "b is paired already: whoever joins with this token takes its place" in said("b", "--ttl", "120")
+    assert "within 2 minutes" in said("b", "--ttl", "120") and "within 90 seconds" in said("b", "--ttl", "90")
+
+
+def test_what_cannot_be_joined(nodes, site, manage):
+    url, token = manage("a", "sync_invite", "b", "--url", site.url).split()[-2:]
+    assert refused(manage, "b", "sync_join", token, url).startswith("URL and token have changed places.")
+    bare = url.removeprefix("http://")
+    assert f"'{bare}' is not a URL" in refused(manage, "b", "sync_join", bare, token)
+    down = refused(manage, "b", "sync_join", "http://127.0.0.1:9/sync/", token)
+    assert down.startswith("The other node cannot be reached at") and down.endswith("then run sync_join again.")
+
+
+def test_a_peer_whose_url_is_none(joined, manage):
+    Peer.objects.using(B).update(url=joined.url.removeprefix("http://"))
+    assert "1 of 1 failed" in refused(manage, "b", "sync_peer")
+    assert "that is not a URL of http or https. Set the URL of a to" in Peer.objects.using(B).get().last_error
 
 
 def test_status(joined, manage):
@@ -140,7 +175,11 @@ def test_what_waits_is_listed_with_the_reason_in_words_and_tried_again(joined, m
     listed = manage("b", "sync_parked")
     assert "collides with a unique value of another record" in listed and listed.endswith("1 parked")
     assert "content written on a at " in listed and " from a" in listed and "set on_unique" in listed
+    mine = Item.objects.using(B).get()
+    assert f"    name='one' is taken by the testapp.item with primary key {mine.pk} (b:" in listed
     (entry,) = json.loads(manage("b", "sync_parked", "--json"))
+    (clash,) = entry["collides_with"]
+    assert (clash["values"], clash["pk"]) == ({"name": "one"}, str(mine.pk)) and clash["key"] != entry["key"]
     assert (entry["model"], entry["reason"], entry["peer"]) == ("testapp.item", "unique", "a")
     settings.HANDLEREF_SYNC = {**settings.HANDLEREF_SYNC, "PARKED_ALERT": 0.001}
     assert "1 parked for too long" in manage("b", "sync_status")
@@ -175,6 +214,7 @@ def test_conflicts_are_listed_and_restored(joined, manage):
     printed = manage("a", "sync_conflicts")
     assert "name: 'of a' lost against 'of b'" in printed and "lost: written on a" in printed
     assert "deletion" in printed and printed.endswith("2 conflicts")
+    assert "updated" not in printed and "version" not in printed and "datetime" not in printed
     found = json.loads(manage("b", "sync_conflicts", "--json"))
     assert {entry["lost"] for entry in found} == {"deletion", "content"}
     entry = next(entry for entry in found if entry["lost"] == "content")
@@ -185,6 +225,34 @@ def test_conflicts_are_listed_and_restored(joined, manage):
     assert "(restored)" in manage("a", "sync_conflicts", "--all")
     assert manage("a", "sync_conflicts").endswith("1 conflict")
     assert "No conflict" in refused(manage, "a", "sync_conflicts", "--restore", "zz")
+    assert "No conflict" in refused(manage, "a", "sync_conflicts", "--restore", "")
+    assert "is restored already" in refused(manage, "a", "sync_conflicts", "--restore", entry["id"])
+
+
+def test_a_conflict_that_a_deletion_won_shows_what_was_lost(joined, manage):
+    Country.objects.using(A).create(code="fr", name="France")
+    manage("b", "sync_peer")
+    Country.objects.using(A).update(name="of a")
+    tick()
+    Country.objects.using(B).all().delete()
+    manage("b", "sync_peer")
+    for node in "ab":
+        printed = manage(node, "sync_conflicts")
+        assert re.search(r"won:  written on b at [^ ]+: deletion\n", printed)
+        assert "      name: 'of a'\n" in printed and re.search(r"      updated: \d{4}-\d\d-\d\dT", printed)
+    (entry,) = json.loads(manage("a", "sync_conflicts", "--json"))
+    assert (entry["won"], entry["lost"]) == ("deletion", "content")
+
+
+def test_bookkeeping_is_shown_where_nothing_else_differs(joined, manage):
+    Country.objects.using(A).create(code="fr", name="France")
+    manage("b", "sync_peer")
+    for using in (A, B):
+        Country.objects.using(using).get().save()
+        tick()
+    manage("b", "sync_peer")
+    line = r"updated: \d{4}-\d\d-\d\dT\S+ lost against \d{4}-\d\d-\d\dT\S+\n"
+    assert re.search(line, manage("a", "sync_conflicts"))
 
 
 def test_a_database_that_is_no_node(transactional_db):
@@ -197,7 +265,8 @@ def test_a_database_that_is_no_node(transactional_db):
 
 def test_init_stamps_what_is_there(joined, manage):
     Country.objects.using(B).create(code="fr", name="France")
-    assert manage("b", "sync_init") == "1 records stamped"
+    assert manage("b", "sync_init") == "1 record stamped"
+    assert manage("b", "sync_init") == "0 records stamped"
     assert json.loads(manage("b", "sync_init", "--json")) == {"stamped": 0}
 
 
@@ -207,7 +276,7 @@ def test_init_takes_a_baseline_from_a_peer(joined, manage):
     Item.objects.using(A).create(name="only at a")
     assert manage("b", "sync_init", "--baseline", "a").splitlines() == [
         "testapp.tag: 1 the same, 0 differ",
-        "a: fetched 1, conflicts 0, parked 0. Now run: manage.py sync_peer a",
+        "a: fetched 1, conflicts 0, parked 0. Now run: python manage.py sync_peer a",
     ]
     assert manage("b", "sync_peer").startswith("a: pulled 0, pushed 0")
     assert Item.objects.using(B).exists()

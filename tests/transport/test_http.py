@@ -144,7 +144,12 @@ class TestWhoAsks:
         stranger = auth.Identity("b", Ed25519PrivateKey.generate())
         response = post(site, stranger)
         assert response.status_code == 401
-        assert error_of(response)["reason"] == "bad-signature"
+        error = error_of(response)
+        assert (error["reason"], error["message"]) == (
+            "bad-signature",
+            "a has another key for b; is there a second database with this ID?",
+        )
+        assert "sync_invite b on a" in error["hint"]
         assert not is_signed(response)
         assert Nonce.objects.using("default").count() == 0
 
@@ -477,13 +482,19 @@ class TestRetries:
         assert client.call("hello", {"n": 2})["echo"] == {"n": 2}
         assert (site.connections, len(slept)) == (2, 1)
 
-    @pytest.mark.parametrize(
-        ("url", "why"), [("ftp://a.example", "http or https"), ("nothing", "not a URL"), ("http://", "not a URL")]
-    )
-    def test_a_url_that_is_none(self, nodes, slept, url, why):
-        with pytest.raises(exceptions.PeerUnreachable, match=why):
+    @pytest.mark.parametrize("url", ["ftp://a.example", "nothing", "http://", "127.0.0.1:8000/sync", "http://[/"])
+    def test_a_url_that_is_none(self, nodes, slept, url):
+        with pytest.raises(exceptions.PeerUnreachable, match="not a URL of http or https") as caught:
             HttpTransport("second", Peer(name="a", url=url), sleep=slept.append).call("hello", {})
+        assert "Set the URL of a to" in caught.value.hint
         assert slept == []
+
+    def test_a_host_that_the_project_does_not_allow(self, client, site, settings):
+        settings.ALLOWED_HOSTS, settings.DEBUG = ["a.example"], False
+        settings.MIDDLEWARE = ["django.middleware.common.CommonMiddleware"]
+        with pytest.raises(exceptions.PeerUnreachable, match=r"\(HTTP 400, text/html\)") as caught:
+            client.call("hello", {})
+        assert "add '127.0.0.1' to its ALLOWED_HOSTS" in caught.value.hint
 
     def test_a_passive_peer(self, nodes):
         with pytest.raises(exceptions.PeerUnreachable, match="has no URL"):

@@ -262,6 +262,7 @@ class TestWrong:
             {"url": "javascript:x"},
             {"url": "http://" + "x" * 500},
             {"url": "http://a\x00b"},
+            {"url": "b.example/sync/"},
             {"public_key": "text"},
             {"nonce": 1},
             {"invite": True},
@@ -313,8 +314,13 @@ class TestInvite:
                 invite("default", name)
 
     def test_our_own_name(self, token):
-        with pytest.raises(exceptions.SameNode):
+        with pytest.raises(exceptions.ConfigurationError, match="a is this node itself"):
             invite("default", "a")
+
+    def test_a_url_that_is_none(self, token):
+        for url in ("foo", "127.0.0.1:8000/sync/", "ftp://a.example/"):
+            with pytest.raises(exceptions.ConfigurationError, match="not a URL"):
+                invite("default", "b", url=url)
 
     def test_without_a_url(self, nodes):
         with pytest.raises(exceptions.ConfigurationError, match="no URL"):

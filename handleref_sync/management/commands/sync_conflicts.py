@@ -7,6 +7,7 @@ from typing import Any
 
 from handleref_sync.management.base import SyncCommand
 from handleref_sync.replication.conflicts import describe, restore
+from handleref_sync.replication.words import differences, winner
 
 
 class Command(SyncCommand):
@@ -18,7 +19,7 @@ class Command(SyncCommand):
         parser.add_argument("--all", action="store_true", help="list those that were restored or dismissed, too")
 
     def run(self, using: str, options: dict[str, Any]) -> None:
-        if options["restore"]:
+        if options["restore"] is not None:
             conflict = restore(using, options["restore"])
             self.stdout.write(f"Restored {conflict.model} {conflict.key} as {conflict.node} had written it.")
             return
@@ -32,7 +33,7 @@ class Command(SyncCommand):
             self.stdout.write(f"    lost: written on {entry['node']} at {entry['written']}: {entry['lost']}")
             if entry["why"]:
                 self.stdout.write(f"      {entry['why']}")
-            self.stdout.write(f"    won:  written on {entry['against_node']} at {entry['against_written']}")
-            for name, (lost, won) in sorted(entry["differs"].items()):
-                self.stdout.write(f"      {name}: {lost!r} lost against {won!r}")
+            self.stdout.write(f"    won:  {winner(entry)}")
+            for line in differences(entry):
+                self.stdout.write(f"      {line}")
         self.stdout.write(f"{len(found)} conflict{'' if len(found) == 1 else 's'}")

@@ -53,7 +53,7 @@ class Command(SyncCommand):
             place.check(using)
             with progress_bar(local.name, quiet=options["json"]) as progress:
                 done = stamp(using, lambda count: progress("stamp", count, 0))
-            self._print({"stamped": done}, f"{done} records stamped", options)
+            self._print({"stamped": done}, f"{done} record{'' if done == 1 else 's'} stamped", options)
             return
         peer = Peer.objects.using(using).filter(name=name).first()
         if peer is None:
@@ -81,6 +81,6 @@ def in_words(report: BaselineReport) -> str:
     ]
     lines.append(
         f"{report.peer}: fetched {report.fetched}, conflicts {report.conflicts}, parked {report.parked}. "
-        f"Now run: manage.py sync_peer {report.peer}"
+        f"Now run: python manage.py sync_peer {report.peer}"
     )
     return "\n".join(lines)

@@ -18,4 +18,4 @@ class Command(SyncCommand):
 
     def run(self, using: str, options: dict[str, Any]) -> None:
         peer = pairing.join(using, options["url"], options["token"])
-        self.stdout.write(f"Paired with {peer.name}. Now run: manage.py sync_peer {peer.name}")
+        self.stdout.write(f"Paired with {peer.name}. Now run: python manage.py sync_peer {peer.name}")

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from handleref_sync.capture import install
+from handleref_sync.capture import install, schema
 from handleref_sync.exceptions import ConfigurationError, NotInstalled, SyncError
 from handleref_sync.management.base import SyncCommand
 from handleref_sync.management.progress import progress_bar
@@ -27,6 +27,7 @@ class Command(SyncCommand):
         parser.add_argument("--json", action="store_true", help="print a JSON list of reports")
 
     def run(self, using: str, options: dict[str, Any]) -> None:
+        schema.refuse_lacking(using)
         missing = install.missing(using)
         if missing:
             raise NotInstalled(
@@ -70,6 +71,12 @@ class Command(SyncCommand):
                 f"{', '.join(passive)} has no URL: it calls this node.", hint="Run sync_peer there instead."
             )
         chosen = [peers[name] for name in names] or [peer for peer in peers.values() if peer.url]
+        if not chosen and peers:
+            raise ConfigurationError(
+                f"There is no peer to call: {', '.join(peers)} {'has' if len(peers) == 1 else 'have'} no URL, "
+                f"and {'calls' if len(peers) == 1 else 'call'} this node.",
+                hint="Run sync_peer there instead.",
+            )
         if not chosen:
             raise ConfigurationError("There is no peer to call.", hint="Pair with one: sync_invite, then sync_join.")
         return chosen
@@ -90,7 +97,7 @@ def line(report: Report, dry_run: bool) -> str:
     if report.error:
         return f"{report.peer}: failed: {report.error}{notes}"
     if dry_run:
-        return f"{report.peer}: would pull {report.to_pull} and push {report.to_push}{notes}"
+        return f"{report.peer}: would pull about {report.to_pull} and push about {report.to_push}{notes}"
     unsettled = "" if report.settled else ", unsettled"
     return (
         f"{report.peer}: pulled {report.pulled}, pushed {report.pushed}, conflicts {report.conflicts}, "

@@ -30,6 +30,8 @@ class Command(SyncCommand):
             self.stdout.write(
                 f"BASELINE of {found['baseline']} not taken to its end: no sync before {again} has ended"
             )
+        for lack in found["missing_tables"]:
+            self.stdout.write(f"NOT MIGRATED: {lack}")
         if found["missing_triggers"]:
             self.stdout.write(f"NOT CAPTURED: {', '.join(found['missing_triggers'])}; run manage.py migrate")
         words = dict(Parked.Reason.choices)

@@ -10,6 +10,7 @@ from handleref_sync.management.base import SyncCommand
 
 class Command(SyncCommand):
     help = "Remove all capture triggers. Do this before the app leaves INSTALLED_APPS or its tables are dropped."
+    any_node = True
 
     def run(self, using: str, options: dict[str, Any]) -> None:
         labels = install.uninstall(using)
