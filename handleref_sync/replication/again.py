@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
 
+from handleref_sync.capture import schema
 from handleref_sync.capture.base import vendor_for
 from handleref_sync.conf import settings
 from handleref_sync.exceptions import DatabaseFailed
@@ -43,11 +44,14 @@ def again(using: str, work: Callable[[], T]) -> T:
 def said(using: str) -> Iterator[None]:
     """Raise DatabaseFailed for what a database says of itself, and leave a connection that can be used again.
 
-    What speaks of the statement instead of the database is a flaw of ours, and stays what it is.
+    Or NotInstalled, where a table or column is missing. What speaks of the statement instead of the database is a
+    flaw of ours, and stays what it is.
     """
     try:
         yield
     except (DatabaseError, InterfaceError) as error:
+        if not connections[using].in_atomic_block and (why := schema.why(using)) is not None:
+            raise why from error
         if type(error) not in (DatabaseError, OperationalError, InterfaceError):
             raise
         raise failure(using, error) from error

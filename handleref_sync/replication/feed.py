@@ -10,6 +10,7 @@ import logging
 import secrets
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from django.db import connections, transaction
@@ -227,7 +228,7 @@ def _changes(ledger: Ledger, scan: _Scan) -> tuple[list[Change], bool, list[Stam
         # A row that was written again has content that its stamp doesn't know. It comes with its next stamp.
         pending = _pending(ledger, number, records) if anything_pending else set()
         rows = content.read([str(r.pk_text) for r in records if not r.deleted], under_lock=False)
-        keys = {record.sequence: key_of(ledger, record) for record in records}
+        keys = _keys(ledger, records)
         for record in _unfit(records, keys, content.unreadable):
             del keys[record.sequence]
         noted = ledger.unreadable.get(number, {})
@@ -245,12 +246,10 @@ def _changes(ledger: Ledger, scan: _Scan) -> tuple[list[Change], bool, list[Stam
                 why = content.unreadable[str(record.pk_text)]
                 logger.error("%s %s can't be read, and so does not travel: %s", model.label, record.pk_text, why)
             elif record.sequence not in keys:
-                continue  # the tombstone of a record that nobody else can have
+                continue  # the tombstone of a record that nobody else can have, or that could not be read
             elif values is None and not record.deleted:
                 left_out += 1
                 vanished.append(record)
-            elif record.deleted and not _has_key(ledger, record):
-                continue  # its row could not be read, and so never travelled
             else:
                 identity = Record(model.label, keys[record.sequence])
                 version = version_of(ledger, record)
@@ -267,7 +266,7 @@ def _unfit(records: Iterable[StampRow], keys: Mapping[int, str], unreadable: dic
     try:
         shape.keys(tuple(keys.values()))
     except (TooLarge, ValueError):
-        found = [(record, why) for record in records if (why := shape.unfit_key(keys[record.sequence]))]
+        found = [(r, why) for r in records if r.sequence in keys and (why := shape.unfit_key(keys[r.sequence]))]
         unreadable.update((str(record.pk_text), why) for record, why in found if not record.deleted)
         return [record for record, _ in found]
     return []
@@ -329,13 +328,13 @@ def key_of(ledger: Ledger, record: Stamp | StampRow) -> str:
     return canonical(ledger.by_number[record.model_id], record.pk_text) if record.key is None else record.key
 
 
-def _has_key(ledger: Ledger, record: StampRow) -> bool:
-    """Whether the primary key can be one: SQLite holds any text, whatever the field."""
-    try:
-        key_of(ledger, record)
-    except Exception:
-        return False
-    return True
+def _keys(ledger: Ledger, records: Iterable[StampRow]) -> dict[int, str]:
+    """By sequence: the keys of those of `records` that have one. SQLite holds any text, whatever the field."""
+    keys = {}
+    for record in records:
+        with suppress(Exception):  # whatever a field raises for what is no primary key
+            keys[record.sequence] = key_of(ledger, record)
+    return keys
 
 
 def version_of(ledger: Ledger, record: Stamp | StampRow | Parked) -> Version:

