@@ -9,6 +9,7 @@ from handleref_sync.core.version_vector import VersionVector
 from handleref_sync.models import Conflict, Parked, Peer, ReplicatedModel
 from handleref_sync.replication import feed, parking
 from handleref_sync.replication.ledger import Ledger
+from handleref_sync.replication.rights import Rights, exchanged
 
 
 def status(using: str) -> dict[str, Any]:
@@ -47,16 +48,19 @@ def status(using: str) -> dict[str, Any]:
 
 
 def _peer(using: str, ledger: Ledger, peer: Peer) -> dict[str, Any]:
-    scope = feed.Scope(frozenset(ledger.models))
+    scope = feed.Scope(exchanged(ledger.models, peer))
     # What the peer got from us it may since have passed on; only it knows, so this is an upper bound until it is met.
     after = peer.given[-1][0] if peer.given and peer.given_scope == scope.name() else 0
     return {
         "name": peer.name,
         "url": peer.url,
         "passive": not peer.url,
+        "revoked": _moment(peer.revoked),
         "can_pull": peer.can_pull,
         "can_push": peer.can_push,
         "relay": peer.relay,
+        "models": peer.only_models,
+        "read_only": sorted(Rights.of(peer).read_only),
         "last_attempt": _moment(peer.last_attempt),
         "last_success": _moment(peer.last_success),
         "last_error": peer.last_error,

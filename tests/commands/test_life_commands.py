@@ -74,7 +74,9 @@ class TestRevoke:
 
     def test_what_it_revoked_is_not_called(self, joined, manage):
         manage("b", "sync_revoke", "a")
-        refused(manage, "b", "sync_peer")
+        assert "There is no peer to call." in refused(manage, "b", "sync_peer")
+        assert "a (revoked)" in manage("b", "sync_status")
+        refused(manage, "b", "sync_peer", "a")
         assert "The key of a was revoked here." in Peer.objects.using(B).get().last_error
 
 

@@ -70,6 +70,7 @@ class Command(SyncCommand):
             raise ConfigurationError(
                 f"{', '.join(passive)} has no URL: it calls this node.", hint="Run sync_peer there instead."
             )
+        peers = {name: peer for name, peer in peers.items() if names or not peer.revoked}
         chosen = [peers[name] for name in names] or [peer for peer in peers.values() if peer.url]
         if not chosen and peers:
             raise ConfigurationError(

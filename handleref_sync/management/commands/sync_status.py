@@ -56,7 +56,7 @@ class Command(SyncCommand):
         table = Table("peer", "last success", "to pull", "to push", "last error")
         for peer in found["peers"]:
             table.add_row(
-                peer["name"] + (" (passive)" if peer["passive"] else ""),
+                peer["name"] + (" (revoked)" if peer["revoked"] else " (passive)" if peer["passive"] else ""),
                 peer["last_success"] or "never",
                 "?" if peer["to_pull"] is None else str(peer["to_pull"]),
                 str(peer["to_push"]),
