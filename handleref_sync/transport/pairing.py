@@ -31,7 +31,7 @@ from handleref_sync.exceptions import (
     PairingError,
     VersionMismatch,
 )
-from handleref_sync.models import Invite, LocalNode, Peer
+from handleref_sync.models import Invite, LocalNode, Nonce, Peer
 from handleref_sync.transport import auth
 from handleref_sync.transport.client import ERROR_BYTES, TRANSIENT, Answer, Caller, Transient, opened, refused
 
@@ -44,6 +44,10 @@ PARTY: dict[str, type] = {"name": str, "public_key": bytes, "url": str, "protoco
 """What either side says of itself."""
 KEPT = timedelta(days=30)
 """How long an expired invite is kept, so that its token can be told from a wrong one."""
+NOBODY = "?"
+"""Stands for whoever brings a wrong token, among the senders whose requests are remembered. No node is called so."""
+WRONG_TRIES = 60
+"""Wrong tokens within a minute, from whomever, after which none is looked at."""
 AGAIN = "Run sync_invite again on the other node."
 
 
@@ -190,9 +194,13 @@ def accept(using: str, me: auth.Identity, claim: Claim) -> dict[str, Any]:
             f"{name} speaks protocol {spoken}, {me.name} speaks {PROTOCOL}.",
             hint="Bring both nodes to the same version.",
         )
+    tries = Nonce.objects.using(using).filter(peer_name=NOBODY)
+    if tries.filter(created__gt=timezone.now() - timedelta(minutes=1)).count() >= WRONG_TRIES:
+        raise PairingError(f"Too many wrong tokens came to {me.name} just now.", hint="Try again in a minute.")
     found = Invite.objects.using(using).filter(pk=fields["invite"]).first()
     key = bytes.fromhex(found.token_hash) if found else secrets.token_bytes(32)
     if not hmac.compare_digest(claim.proof, _proof(key, "join", fields)) or found is None:
+        tries.create(peer_name=NOBODY, nonce=secrets.token_urlsafe(18))
         raise PairingError(f"{me.name} did not print this token.", hint=f"Check the URL. {AGAIN}")
     # Only now may anything be said about the invite: whoever asks has the token.
     auth.check_recipient(claim.head, auth.fingerprint(me.public_key).hex())
