@@ -35,9 +35,9 @@ class SyncCommand(BaseCommand):
         try:
             using = settings.database if using is None else using
             schema.refuse_unknown(using)
-            if not (self.any_node or options.get("new_node")):  # what gives a copy a node ID of its own
-                schema.refuse_another_node(using)
             with said(using):
+                if not (self.any_node or options.get("new_node")):  # what gives a copy a node ID of its own
+                    schema.refuse_another_node(using)
                 self.run(using, options)
         except SyncError as error:
             raise CommandError(error.sentence()) from error

@@ -67,7 +67,7 @@ def test_every_committed_row_arrives_whatever_the_order(pair, rng, tmp_path):
     assert pulling.returncode == 0 and "Traceback" not in err, err
     assert not edge.attempt("hq", "--pull")["error"]
     committed = {name for writer in writers for name in writer.committed}
-    found = "SELECT remarks FROM inspections_inspection WHERE remarks LIKE '%writes%'"
+    found = "SELECT remarks FROM inspections_inspection WHERE remarks LIKE '% writes %'"
     with books.snapshot(edge) as rows:
         arrived = {remarks for (remarks,) in rows(found)}
     assert committed <= arrived, f"{len(committed - arrived)} of {len(committed)} are passed over"
@@ -77,5 +77,5 @@ def test_every_committed_row_arrives_whatever_the_order(pair, rng, tmp_path):
         f"{WRITERS} writers with transactions of up to 10 s: {len(committed)} rows committed, {pulls} pulls "
         f"meanwhile of which {moved} moved something, every row arrived"
     )
-    books.write(hub, "DELETE FROM inspections_inspection WHERE remarks LIKE '%writes%'")
+    books.write(hub, "DELETE FROM inspections_inspection WHERE remarks LIKE '% writes %'")
     edge.attempt("hq")
