@@ -13,7 +13,7 @@ from django.apps import apps
 from django.db import connections, models, router
 from django.db.migrations.exceptions import NodeNotFoundError
 from django.db.migrations.loader import MigrationLoader
-from django.db.utils import DatabaseError
+from django.db.utils import DatabaseError, InterfaceError
 
 from handleref_sync import registry
 from handleref_sync.capture.base import vendor_for
@@ -68,7 +68,7 @@ def why(using: str) -> SyncError | None:
         return next(lacking(using), None)
     except SyncError as error:
         return error
-    except DatabaseError:
+    except (DatabaseError, InterfaceError):
         return None  # it can't be asked: the first error says more
 
 
