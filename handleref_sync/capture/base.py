@@ -175,6 +175,10 @@ class Vendor(ABC):
         """Whether `error` says that somebody else held a lock, or that there was a deadlock."""
         return False
 
+    def lacks_column(self, error: Exception) -> bool:
+        """Whether `error`, if `refused` takes it for one about a value, says of a query that a column is missing."""
+        return False
+
     def refused(self, error: Exception) -> bool:
         """Whether `error`, which the driver takes for one of operation, is about a value: one that it won't store, or
         can't read.

@@ -25,7 +25,7 @@ from handleref_sync.registry import Replicated
 VARIABLE = "@handleref_sync_applying"
 BY_PK = "FORCE INDEX (PRIMARY)"
 """Where most of a table is asked for, the optimizer would else read all of it, and wait for rows that others hold."""
-LOCK_TIMEOUT, DEADLOCK, NOWAIT, CHANGED = 1205, 1213, 3572, 1020
+LOCK_TIMEOUT, DEADLOCK, NOWAIT, CHANGED, NO_NUMBER = 1205, 1213, 3572, 1020, 1467
 REFUSED = {1054, 1264, 1265, 1292, 1366, 1406, 3140, 4025}
 """A number out of range, a text too long or not of the character set, NaN, what is no JSON, a CHECK that fails."""
 
@@ -248,7 +248,7 @@ class MySQL(Vendor):
         return _number(error) in (LOCK_TIMEOUT, NOWAIT)
 
     def lost_transaction(self, error: Exception) -> bool:
-        return _number(error) in (DEADLOCK, LOCK_TIMEOUT, NOWAIT, CHANGED)
+        return _number(error) in (DEADLOCK, LOCK_TIMEOUT, NOWAIT, CHANGED, NO_NUMBER)
 
     def trouble(self, error: Exception) -> str:
         number = _number(error)
@@ -257,6 +257,9 @@ class MySQL(Vendor):
         # 0 is what a driver says of a connection that is closed.
         gone = number in (0, 1040, 1053, 1927) or 2000 <= number < 3000
         return "does not answer" if gone else super().trouble(error)
+
+    def lacks_column(self, error: Exception) -> bool:
+        return _number(error) == 1054  # in a write it is a NaN, which has no literal here
 
     def refused(self, error: Exception) -> bool:
         return _number(error) in REFUSED

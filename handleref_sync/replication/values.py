@@ -32,7 +32,7 @@ def raise_unless_of_a_value(vendor: Vendor, error: Exception) -> None:
     What a field raises for a value that is none of its type is the field's own affair: anything at all.
     """
     ours = isinstance(error, SyncError) or (isinstance(error, Error) and not isinstance(error, DataError))
-    if ours and not vendor.refused(error):
+    if ours and (not vendor.refused(error) or vendor.lacks_column(error)):
         raise error
 
 
