@@ -11,8 +11,8 @@ from tests.faults import books
 
 GIVES_WAY = {"s": (), "p": (), "m": (1213, 1467)}
 """By kind: errors that an application has to expect of its database whoever else writes, and after which it begins
-anew. InnoDB takes back the transaction that has written the least, so where the applier waits too it is ours. Where it waits
-for the next number of a table, it says 1467 instead."""
+anew. InnoDB takes back the transaction that has written the least, so where the applier waits too it is ours. Where
+it waits for the next number of a table, it says 1467 instead."""
 
 
 class Rollback(Exception):
