@@ -8,7 +8,6 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db.utils import DatabaseError
 from rich.console import Console
 
 from handleref_sync.capture import schema
@@ -41,11 +40,6 @@ class SyncCommand(BaseCommand):
                 self.run(using, options)
         except SyncError as error:
             raise CommandError(error.sentence()) from error
-        except DatabaseError as error:
-            why = schema.why(using)
-            if why is None:
-                raise
-            raise CommandError(why.sentence()) from error
 
     def run(self, using: str, options: dict[str, Any]) -> None:
         """Do the work on the node at alias `using`."""

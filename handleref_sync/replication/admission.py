@@ -50,19 +50,18 @@ def refused_write(
     names = [model.label]
     if model.label not in rights.read_only:
         protected = rights.protected(model)
-        changed = [] if values is None else _changed(content, fields, values, here)
-        names = [model.own_name(name) for name in changed if name in protected]
+        if not protected or values is None:
+            return ""
+        given = {name: value for name, value in zip(fields, values, strict=True) if name in protected}
+        names = [model.own_name(name) for name, value in given.items() if _changes(content, name, value, here)]
     return f"{rights.peer} may not write {', '.join(names)} here" if names else ""
 
 
-def _changed(
-    content: Content, fields: Sequence[str], values: Sequence[Any], here: Mapping[str, Any] | None
-) -> list[str]:
-    """The fields that get other values than they have; in a new row, than it would have anyway."""
-    pairs = zip(fields, values, strict=True)
+def _changes(content: Content, name: str, value: Any, here: Mapping[str, Any] | None) -> bool:
+    """Whether the field gets another value than it has; in a new row, than it would have anyway."""
     if here is None:
-        return [name for name, value in pairs if not harmless(content.columns[name].field, value)]
-    return [name for name, value in pairs if name in here and not same(value, here[name])]
+        return not harmless(content.columns[name].field, value)
+    return name in here and not same(value, here[name])
 
 
 def purged(ledger: Ledger, model: Replicated, changes: Iterable[Change], known: Collection[str]) -> set[str]:

@@ -7,8 +7,10 @@ permitted is not thrown away: it is parked, and applied when a peer brings it th
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from django.apps import apps
@@ -22,6 +24,7 @@ from handleref_sync.registry import Replicated
 
 PRIVILEGES = ("is_superuser", "is_staff", "password")
 MEMBERSHIPS = ("groups", "user_permissions")
+NOTHING = frozenset[str]()
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,17 @@ class Rights:
 
     def protected(self, model: Replicated) -> frozenset[str]:
         """The fields of `model` that it may not write though it may others, by the names under which they travel."""
-        return frozenset(c.name for c in model.columns if f"{model.label}.{c.field.name}".lower() in self.read_only)
+        own = self._fields.get(model.label)
+        return frozenset(c.name for c in model.columns if c.field.name.lower() in own) if own else NOTHING
+
+    @cached_property
+    def _fields(self) -> dict[str, set[str]]:
+        """By model: the fields in `read_only`. Asked for each of thousands of changes, few of them of such models."""
+        found = defaultdict[str, set[str]](set)
+        for entry in self.read_only:
+            label, _, field = entry.rpartition(".")
+            found[label].add(field)
+        return dict(found)
 
     def knows_too_much(self, change: Change, met: Callable[[str], int]) -> str:
         """Whose writes its clock claims to know that have not come here, where the peer may not vouch for others.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
-from django.db import DatabaseError, connections, transaction
+from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.views.decorators.csrf import csrf_exempt
 
@@ -140,14 +140,9 @@ def _answer(request: HttpRequest, handle: Handler) -> HttpResponse:
         status, plain = error.status, _error(error.reason, *answer)
         level = logging.ERROR if status == 500 else logging.WARNING
         logger.log(level, "%s: %s", printable(request.path, 200), printable(error.sentence(), 2000))
-    except Exception as error:
-        why = schema.why(settings.database) if isinstance(error, DatabaseError) else None
-        if why is not None:
-            logger.error("%s: %s", printable(request.path, 200), why.sentence())
-            status, plain = why.status, _error(why.reason, *_there(why))
-        else:
-            logger.exception("handleref_sync failed on a request to %s", printable(request.path, 200))
-            status, plain = 500, _error("internal", "The node failed on this request.", "Its log says why.")
+    except Exception:
+        logger.exception("handleref_sync failed on a request to %s", printable(request.path, 200))
+        status, plain = 500, _error("internal", "The node failed on this request.", "Its log says why.")
     incoming.drain()
     return _response(incoming, status, plain)
 
