@@ -12,7 +12,8 @@ from rich.console import Console
 
 from handleref_sync.capture import schema
 from handleref_sync.conf import settings
-from handleref_sync.exceptions import SyncError
+from handleref_sync.exceptions import ConfigurationError, SyncError
+from handleref_sync.models import Peer
 from handleref_sync.replication.again import said
 
 
@@ -44,6 +45,13 @@ class SyncCommand(BaseCommand):
     def run(self, using: str, options: dict[str, Any]) -> None:
         """Do the work on the node at alias `using`."""
         raise NotImplementedError
+
+    def paired(self, using: str, name: str) -> Peer:
+        """The peer `name`. Raises ConfigurationError where there is none."""
+        peer = Peer.objects.using(using).filter(name=name).first()
+        if peer is None:
+            raise ConfigurationError(f"There is no peer {name}.", hint="Pair with it first: sync_join.")
+        return peer
 
     def print_json(self, value: Any) -> None:
         """One JSON document on standard output."""

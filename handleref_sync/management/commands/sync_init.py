@@ -7,10 +7,8 @@ from typing import Any
 
 from handleref_sync.baseline import BaselineReport, take_baseline
 from handleref_sync.conf import settings
-from handleref_sync.exceptions import ConfigurationError
 from handleref_sync.management.base import SyncCommand
 from handleref_sync.management.progress import progress_bar
-from handleref_sync.models import Peer
 from handleref_sync.replication import lives, place
 from handleref_sync.replication.hello import refuse_unfinished
 from handleref_sync.replication.ledger import local_node
@@ -55,9 +53,7 @@ class Command(SyncCommand):
                 done = stamp(using, lambda count: progress("stamp", count, 0))
             self._print({"stamped": done}, f"{done} record{'' if done == 1 else 's'} stamped", options)
             return
-        peer = Peer.objects.using(using).filter(name=name).first()
-        if peer is None:
-            raise ConfigurationError(f"There is no peer {name}.", hint="Pair with it first: sync_join.")
+        peer = self.paired(using, name)
         transport = HttpTransport(using, peer)
         try:
             with progress_bar(name, quiet=options["json"]) as progress:

@@ -12,7 +12,6 @@ from handleref_sync.capture import install
 from handleref_sync.exceptions import ConfigurationError, NotInstalled
 from handleref_sync.management.base import SyncCommand
 from handleref_sync.management.progress import progress_bar
-from handleref_sync.models import Peer
 from handleref_sync.replication.hello import refuse_unfinished
 from handleref_sync.replication.ledger import local_node
 from handleref_sync.transport.client import HttpTransport
@@ -68,9 +67,7 @@ class Command(SyncCommand):
             raise CommandError(f"{local.name} is not as it should be: differences remain.", returncode=1)
 
     def _compare(self, using: str, name: str, options: dict[str, Any]) -> VerifyReport:
-        peer = Peer.objects.using(using).filter(name=name).first()
-        if peer is None:
-            raise ConfigurationError(f"There is no peer {name}.", hint="Pair with it first: sync_join.")
+        peer = self.paired(using, name)
         if not peer.url:
             raise ConfigurationError(
                 f"{name} has no URL: it calls this node.",
