@@ -221,7 +221,7 @@ def test_plain_http_to_another_machine_is_said_before_deployment(settings, url, 
         assert url in message.msg and message.hint
 
 
-@pytest.mark.django_db(transaction=True, databases=["default", "second"])
+@pytest.mark.django_db(transaction=True, databases=["default", "second", "third"])
 def test_plain_http_to_a_peer_is_said_where_the_database_is_asked():
     install.install("default", node="a")
     for name, url in (("b", "http://b.example/sync"), ("c", "https://c.example/sync"), ("d", "")):
