@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from handleref_sync import registry, wire
-from handleref_sync.core.version_vector import VersionVector
+from handleref_sync.core.version_vector import Dot, VersionVector
 from handleref_sync.replication.collisions import uniques
-from tests.simulation.oracle import ENTRY, Held, Written, alike, plain, row_of
+from tests.simulation.oracle import ENTRY, STAMP, Held, Written, alike, plain, row_of
 from tests.simulation.state import state
 from tests.simulation.steps import Sync
 from tests.simulation.world import Broken, Node, World
@@ -127,8 +127,11 @@ class Checks:
         self.player, self.world, self.oracle = player, player.world, player.oracle
         self.nodes = list(self.world.nodes.values())
         self.moving = set(player.pairs)
+        self.dropped = {(record, str(dot)) for record, dot in self.oracle.buried}
+        """Tombstones that some have dropped and others not yet."""
 
     def all(self) -> None:
+        self.nothing_comes_back()
         self.equal()
         self.nothing_lost()
         self.rows_are_whole()
@@ -137,15 +140,34 @@ class Checks:
     def equal(self) -> None:
         """G1"""
         first, *others = self.nodes
-        expected = state(first)
+        expected = self._comparable(state(first))
         for node in others:
-            found = state(node)
+            found = self._comparable(state(node))
             for part in ("rows", "stamps", "log"):
                 if found[part] != expected[part]:
                     raise Broken(
                         f"G1 {part} of {first.name} and {node.name}: {_difference(expected[part], found[part])}"
                     )
         self.state = expected
+
+    def _comparable(self, found: dict[str, dict[Any, Any]]) -> dict[str, dict[Any, Any]]:
+        """Without the tombstones that some have dropped and others not yet, and without what only those knew."""
+        for record, known in self.oracle.purged.items():
+            stamp = found["stamps"].get(record)
+            if stamp is not None and stamp[3]:
+                self.dropped.add((record, stamp[0]))
+                del found["stamps"][record]
+            elif stamp is not None:
+                found["stamps"][record] = (stamp[0], str(VersionVector.parse(stamp[1]).unite(known)), *stamp[2:])
+        return found
+
+    def nothing_comes_back(self) -> None:
+        """What was deleted before its tombstone was dropped is not there again."""
+        for node in self.nodes:
+            for pk, key, _, _, deleted, _, author, counter, label in node.rows(STAMP):
+                record = (label, plain(pk) if key is None else key)
+                if not deleted and self.oracle.forgotten(record).knows(Dot(author, counter)):
+                    raise Broken(f"G9 {record} is back on {node.name} as {author}:{counter}, which was deleted")
 
     def nothing_lost(self) -> None:
         """G2 and G7, against every write that was ever stamped and that anybody still could know."""
@@ -177,6 +199,7 @@ class Checks:
                     or any(clock.knows(written.dot) for clock in joint.get(record, ()))
                     or written.dot in seen
                     or (record in parked and parked[record].knows(written.dot))
+                    or (record, dot) in self.dropped
                     or self._known_by_a_product(models, written, writes)
                 ):
                     good.append(written)

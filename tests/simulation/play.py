@@ -9,38 +9,36 @@ from dataclasses import dataclass, field, replace
 
 from handleref_sync.exceptions import ConfigurationError, SyncInProgress
 from handleref_sync.models import Conflict, Peer
-from handleref_sync.replication import lives
 from handleref_sync.replication.conflicts import restore
 from handleref_sync.session import Report, sync
 from tests.simulation import (
     checks,
     kinds,  # noqa: F401 - they register themselves
 )
-from tests.simulation.database import copy
 from tests.simulation.generate import links
 from tests.simulation.network import Network, Wire, informed
+from tests.simulation.operators import Operators
 from tests.simulation.oracle import Oracle
 from tests.simulation.steps import (
-    Backup,
     Clock,
     Flags,
-    Forget,
+    Gc,
     History,
     Join,
     Late,
     Link,
-    Pair,
-    Restore,
+    Rights,
     Step,
     Sync,
     Wait,
     Write,
     WriteBack,
 )
-from tests.simulation.world import Broken, Crashed, Node, World
+from tests.simulation.world import Broken, Crashed, World
 from tests.simulation.writes import write
 
 ROWS = 2000
+DAY = 86_400_000
 
 
 @dataclass
@@ -74,7 +72,7 @@ def play(history: History) -> Result:
     return result
 
 
-class Player:
+class Player(Operators):
     """Carries out steps. A step that makes no sense, as where a node is not there yet, does nothing."""
 
     def __init__(self, world: World, history: History) -> None:
@@ -92,15 +90,12 @@ class Player:
             self.do(step)
         self.heal()
         checks.Checks(self).all()
+        self.clean()
 
     def do(self, step: Step) -> None:
         """One step."""
         self.world.count[type(step).__name__] += 1
         getattr(self, f"_{type(step).__name__.lower()}")(step)
-
-    def here(self, *names: str) -> bool:
-        """Whether these nodes are there."""
-        return all(name in self.world.nodes for name in names)
 
     # -- what the application and the operators do ----------------------------------------------------------------
 
@@ -145,21 +140,6 @@ class Player:
     def _join(self, step: Join) -> None:
         self.join(step.node)
 
-    def _pair(self, step: Pair) -> None:
-        if self.here(step.a, step.b) and step.a != step.b:
-            self.world.pair(step.a, step.b)
-
-    def _forget(self, step: Forget) -> None:
-        if self.here(step.node, step.peer):
-            peers = Peer.objects.using(self.world.nodes[step.node].alias)
-            if peers.filter(name=step.peer).delete()[0]:
-                peers.create(name=step.peer, public_key=b"")
-
-    def _flags(self, step: Flags) -> None:
-        if self.here(step.node, step.peer):
-            flags = {"relay": step.relay, "can_pull": step.can_pull, "can_push": step.can_push}
-            Peer.objects.using(self.world.nodes[step.node].alias).filter(name=step.peer).update(**flags)
-
     def _wait(self, step: Wait) -> None:
         self.world.now += step.seconds * 1000
 
@@ -184,6 +164,9 @@ class Player:
     def sync(self, step: Sync) -> Report | None:
         """A session. None where there is none, or its process dies."""
         world, node = self.world, self.world.nodes[step.here]
+        if not self.settled(step.here, step.there):
+            self.refused(step.here, step.there, step.there)
+            return None
         if step.there not in world.peers(step.here):
             return None
         if node.waiting and not informed(world, step.here, step.there):
@@ -240,46 +223,6 @@ class Player:
             self.oracle.check(step.here, step.there)
             self.oracle.check(step.there, step.here)
 
-    # -- a node's life --------------------------------------------------------------------------------------------
-
-    def _backup(self, step: Backup) -> None:
-        if self.here(step.node):
-            node = self.world.nodes[step.node]
-            node.backups.append(copy(node.raw))
-
-    def _restore(self, step: Restore) -> None:
-        if not self.here(step.node):
-            return
-        node = self.world.nodes[step.node]
-        peers = self.world.peers(step.node)
-        old = node.raw
-        node.start(node.backups[step.n % len(node.backups)])
-        old.close()
-        for peer in sorted(peers):
-            self.world.pair(step.node, peer)
-        self.network.forget(step.node)
-        self.oracle.forget()
-        node.waiting = True
-        if step.told:
-            self.operators_word(node)
-        self.await_news()
-
-    def await_news(self) -> None:
-        """Restored nodes wait until one that knows more of them can be asked; the operator helps where none can."""
-        for name, node in self.world.nodes.items():
-            if node.waiting:
-                knowing = {other for other in self.world.nodes if informed(self.world, name, other)}
-                if knowing and not knowing & self.world.peers(name):
-                    self.operators_word(node)
-                node.waiting = bool(knowing) and node.waiting
-
-    def operators_word(self, node: Node) -> None:
-        """The operator says that the database was restored."""
-        with self.world.at(node):
-            lives.restored(node.alias)
-        node.waiting = False
-        self.world.count["restored, and the operator said so"] += 1
-
     # -- healing --------------------------------------------------------------------------------------------------
 
     def heal(self) -> None:
@@ -290,18 +233,33 @@ class Player:
             self.join(name)
         for node in world.nodes.values():
             node.offset = node.drift = 0
+            if node.strange:
+                self.tell(node)
         names = tuple(world.nodes)
         self.pairs = links(self.history.shape, names, random.Random(len(names)))
         for one, other in self.pairs:
             world.pair(one, other)
-            for here, there in ((one, other), (other, one)):
-                self._flags(Flags(here, there))
+        for here in names:
+            for there in sorted(world.peers(here)):
+                self._rights(Rights(here, there))
+                if (here, there) in self.pairs or (there, here) in self.pairs:
+                    self._flags(Flags(here, there))
         for name, node in world.nodes.items():
             for other in sorted(world.peers(name)):
                 if node.waiting and informed(world, name, other):
                     self.sync(Sync(name, other))
         self.await_news()
         checks.settle(self)
+
+    def clean(self) -> None:
+        """Where tombstones were dropped in the history, all that can go go now; and all comes to rest once more."""
+        if not self.oracle.purged:
+            return
+        self.world.now += 3 * DAY
+        for name in self.world.nodes:
+            self._gc(Gc(name, keep=DAY // 1000))
+        checks.settle(self)
+        checks.Checks(self).all()
 
     def digest(self) -> str:
         """All that there is at the end, in a word: two plays of a history have the same."""

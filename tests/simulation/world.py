@@ -14,9 +14,11 @@ from unittest.mock import patch
 from django.db import connections
 
 from handleref_sync import registry, session
+from handleref_sync.capture.sqlite import SQLite
 from handleref_sync.conf import settings
 from handleref_sync.models import Peer
 from handleref_sync.replication import feed, hello, ledger, place, plan, purging, stamping, unseen, verifying
+from handleref_sync.transport import pairing
 from tests.simulation.database import PREFIX, close_alias, copy, julianday, open_alias, renew, template
 from tests.simulation.steps import At, Crash
 
@@ -34,8 +36,14 @@ class Broken(AssertionError):
 class Node:
     """One node: its database, its wall clock, whether its process lives."""
 
-    def __init__(self, world: World, name: str) -> None:
+    def __init__(self, world: World, name: str, source: Any = None) -> None:
         self.world, self.name, self.alias = world, name, f"{PREFIX}{name}"
+        self.place = f"at {name}"
+        """Where its database is."""
+        self.strange = ""
+        """What became of the database, as long as no operator has said it: copied, moved, restored elsewhere."""
+        self.original = ""
+        """Of which node it is a copy."""
         self.offset = self.drift = self.since = 0
         self.waiting = False
         """Whether it was restored and has not yet heard how much of it others have seen."""
@@ -44,11 +52,22 @@ class Node:
         self.dead = False
         self.meanwhile: list[At] = []
         open_alias(self.alias)
-        self.start(template())
-        with self.raw:
-            self.raw.execute("UPDATE handleref_sync_localnode SET name = ?", (name,))
-            self.raw.execute("UPDATE handleref_sync_node SET name = ?", (name,))
-        self.backups = [copy(self.raw)]
+        self.start(template() if source is None else source)
+        if source is None:
+            with self.raw:
+                self.raw.execute("UPDATE handleref_sync_localnode SET name = ?, place = ?", (name, self.place))
+                self.raw.execute("UPDATE handleref_sync_node SET name = ?", (name,))
+        self.backups = [self.copied()]
+
+    def copied(self) -> Any:
+        """A copy of its database, as it is now."""
+        return copy(self.raw)
+
+    def restore(self, backup: Any) -> None:
+        """A new process, over the database that a backup has."""
+        old = self.raw
+        self.start(backup)
+        old.close()
 
     @property
     def raw(self) -> sqlite3.Connection:
@@ -115,14 +134,24 @@ class World:
         self.acting: list[Node] = []
         self.nested: Callable[[Any], None] = lambda step: None
         self.wrote: Callable[[str, bool], None] = lambda using, machine: None
+        self.scopes: dict[str, feed.Scope] = {}
+        """By the names under which cursors are kept: what each exchange is about."""
         self.processes: list[int] = []
         """Of the sessions that run now, the innermost last."""
         self._serial = 0
 
-    def add(self, name: str) -> Node:
-        """A new node, with an empty database."""
-        self.nodes[name] = node = Node(self, name)
+    def add(self, name: str, source: Any = None) -> Node:
+        """A new node, with an empty database; or one that is a copy of `source`."""
+        self.nodes[name] = node = Node(self, name, source)
         return node
+
+    def another_place(self) -> str:
+        """One where no database ever was."""
+        return f"at place {self.serial()}"
+
+    def place(self, alias: str) -> str:
+        """Where the database of that alias is."""
+        return next((node.place for node in self.nodes.values() if node.alias == alias), "")
 
     def serial(self) -> int:
         """A number that was never given: what stands for chance."""
@@ -143,9 +172,14 @@ class World:
         return self.acting[-1].now() if self.acting else self.now
 
     def pair(self, one: str, other: str) -> None:
-        """Two nodes know each other."""
-        for here, there in ((one, other), (other, one)):
-            Peer.objects.using(self.nodes[here].alias).get_or_create(name=there, defaults={"public_key": b""})
+        """Two nodes are paired, unless both believe each other already. Each remembers what `pairing` does."""
+        ways = ((one, other), (other, one))
+        sql = "SELECT 1 FROM handleref_sync_peer WHERE name = ? AND revoked IS NULL"
+        if all(self.nodes[here].rows(sql, there) for here, there in ways):
+            return
+        for here, there in ways:
+            with self.at(self.nodes[here]):
+                pairing._save(self.nodes[here].alias, there, "", b"", read_only=[])
 
     def peers(self, name: str) -> set[str]:
         """Whom the node knows, and who knows it."""
@@ -170,6 +204,7 @@ class World:
                 stack.enter_context(patch.object(module, "secrets", chance))
             stack.enter_context(patch.object(session, "os", SimpleNamespace(getpid=self._pid, kill=self._kill)))
             stack.enter_context(patch("django.utils.timezone.now", self._moment))
+            stack.enter_context(patch.object(SQLite, "place", lambda vendor: self.place(vendor.connection.alias)))
             self._observe(stack)
             try:
                 yield self
@@ -204,6 +239,14 @@ class World:
             wrote(books, counter)
             self.wrote(books.using, bool(machine))
 
+        named = feed.Scope.name
+
+        def name(scope: feed.Scope) -> str:
+            found = named(scope)
+            self.scopes[found] = scope
+            return found
+
+        stack.enter_context(patch.object(feed.Scope, "name", name))
         stack.enter_context(patch.object(Applier, "_stamp", by_machine))
         stack.enter_context(patch.object(ledger.Ledger, "wrote", told))
 
