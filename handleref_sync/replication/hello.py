@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from handleref_sync import registry
 from handleref_sync.conf import settings
 from handleref_sync.core.version_vector import VersionVector
 from handleref_sync.exceptions import (
@@ -160,10 +161,26 @@ def meet(using: str, peer: Peer, theirs: Hello, *, starting: bool = False) -> bo
         )
     restored = _restored(using, peer, theirs)
     keys.met(using, peer, theirs.next_key, theirs.knows_key)
+    known = VersionVector.parse(peer.known)
     if peer.known != str(theirs.vector):
         peer.known = str(theirs.vector)
         peer.save(using=using, update_fields=["known"])
+    if local.dropped and _lacks(using, peer, theirs, known, VersionVector.parse(local.dropped)):
+        peer.rejoining, peer.pull_sequence, peer.pull_token = True, 0, ""
+        peer.save(using=using, update_fields=["rejoining", "pull_sequence", "pull_token"])
     return restored
+
+
+def _lacks(using: str, peer: Peer, theirs: Hello, known: VersionVector, dropped: VersionVector) -> bool:
+    """Whether the peer has yet to show what it has, for it may lack tombstones that were dropped.
+
+    It was restored from a backup since it was met with the vector `known`; or it begins to show what it did not.
+    """
+    if theirs.vector.covers(dropped):
+        return False
+    models = exchanged(registry.replicated(using), peer) & theirs.models
+    other = peer.pull_scope not in ("", Scope(models, own_only=not peer.relay).name())
+    return other or not theirs.vector.covers(known)
 
 
 def _restored(using: str, peer: Peer, theirs: Hello) -> bool:

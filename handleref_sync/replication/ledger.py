@@ -190,6 +190,18 @@ class Ledger:
     MOST_UNKNOWN = 5_000
     """Names of fields without a column that are noted for a model. Who sends more of them makes them up."""
 
+    @property
+    def dropped(self) -> VersionVector:
+        """What the tombstones knew that were dropped here, and those that others dropped and this node never had."""
+        return VersionVector.parse(self.local.dropped)
+
+    def drop(self, known: VersionVector) -> None:
+        """Tombstones that knew all this are gone."""
+        united = str(self.dropped.unite(known))
+        if united != self.local.dropped:
+            self.local.dropped = united
+            LocalNode.objects.using(self.using).filter(pk=self.local.pk).update(dropped=united)
+
     def note_unknown(self, unknown: Mapping[str, Iterable[str]]) -> None:
         """Note fields, by model, that came in changes and have no column here."""
         for label, names in unknown.items():

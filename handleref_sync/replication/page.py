@@ -33,6 +33,8 @@ class Page:
     vector: VersionVector
     behind: int = 0
     """About how many changes are still to come."""
+    dropped: VersionVector = VersionVector()
+    """What the tombstones knew that the feed's node has dropped: who lacked one can't get it from there any more."""
 
 
 def to_message(page: Page) -> dict[str, Any]:
@@ -66,6 +68,7 @@ def to_message(page: Page) -> dict[str, Any]:
         "whole": page.whole,
         "vector": dict(page.vector),
         "behind": page.behind,
+        "dropped": dict(page.dropped),
     }
 
 
@@ -90,6 +93,7 @@ def from_message(message: Mapping[str, Any], max_rows: int) -> Page:
             bool(message["whole"]),
             shape.vector(message["vector"]),
             shape.counter(message.get("behind", 0)),
+            shape.vector(message.get("dropped", {})),
         )
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise misshapen("page", error) from error

@@ -186,7 +186,8 @@ class Planner:
 
         Who never heard of the deletion gets a new one, which knows its version, and that goes to the log.
         """
-        keys = purged(self.ledger, content.model, changes, known)
+        away = [change for change in changes if self.rights(change.version.dot).rejoining]
+        keys = purged(self.ledger, content.model, away, known)
         plans, others = [], []
         for change in changes:
             if change.record.key not in keys:

@@ -44,11 +44,13 @@ class Responder:
         if action not in answers:
             raise MalformedBody(f"There is no action {action!r}.", hint=f"Use {', '.join(answers)}.")
         # Not in the hello alone: a session may have begun with the database that this one is a copy of.
-        place.check(self.using)
+        if action != "hello":  # which looks at more than that
+            place.refuse_elsewhere(self.using)
         return answers[action](message)
 
     def _hello(self, message: Mapping[str, Any]) -> dict[str, Any]:
         theirs = Hello.from_message(message)
+        place.check(self.using)
         meet(self.using, self.peer, theirs)
         stamp(self.using)
         # Here too, for a node that is only called has no round of its own at the end of which it could.

@@ -11,7 +11,7 @@ from handleref_sync.core.version_vector import Dot, VersionVector
 from handleref_sync.replication.collisions import uniques
 from tests.simulation.oracle import ENTRY, STAMP, Held, Written, alike, plain, row_of
 from tests.simulation.state import state
-from tests.simulation.steps import Sync
+from tests.simulation.steps import Flags, Sync
 from tests.simulation.world import Broken, Node, World
 
 if TYPE_CHECKING:
@@ -68,11 +68,24 @@ def rest(player: Player, pairs: Iterable[tuple[str, str]]) -> None:
     raise Broken(f"G6 it does not come to rest: {moved} moved, errors: {errors}")
 
 
+def rejoining(player: Player) -> list[tuple[str, str]]:
+    """Links that nothing needs, of which a side has yet to show all that it has: another tombstone may know more."""
+    sql = "SELECT name FROM handleref_sync_peer WHERE rejoining"
+    found = {(one, other) for one, node in player.world.nodes.items() for (other,) in node.rows(sql)}
+    mutual = {(one, other) for one, other in found if other in player.world.peers(one)}
+    return sorted({(min(pair), max(pair)) for pair in mutual})
+
+
 def settle(player: Player) -> None:
     """Come to rest; then operators and time settle what they alone can."""
     world = player.world
     for _ in range(12):
         rest(player, player.pairs)
+        if back := rejoining(player):
+            for one, other in back:
+                player._flags(Flags(one, other))
+                player._flags(Flags(other, one))
+            rest(player, [*player.pairs, *back])
         parked = [(node, row) for node in world.nodes.values() for row in node.rows(PARKED)]
         ahead = [row[4] for _, row in parked if row[2] == "clock-ahead"]
         unique = [(node, row) for node, row in parked if row[2] == "unique"]

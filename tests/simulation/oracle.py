@@ -216,9 +216,7 @@ class Held:
         return [
             (record, clock)
             for number, author, record, clock in self.sequences
-            if number <= sequence
-            and (not scope.own_only or author.partition("~")[0] == mine)
-            and record[0] in models
+            if number <= sequence and (not scope.own_only or author.partition("~")[0] == mine) and record[0] in models
         ]
 
 

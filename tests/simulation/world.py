@@ -16,7 +16,6 @@ from django.db import connections
 from handleref_sync import registry, session
 from handleref_sync.capture.sqlite import SQLite
 from handleref_sync.conf import settings
-from handleref_sync.models import Peer
 from handleref_sync.replication import feed, hello, ledger, place, plan, purging, stamping, unseen, verifying
 from handleref_sync.transport import pairing
 from tests.simulation.database import PREFIX, close_alias, copy, julianday, open_alias, renew, template
