@@ -161,26 +161,28 @@ def meet(using: str, peer: Peer, theirs: Hello, *, starting: bool = False) -> bo
         )
     restored = _restored(using, peer, theirs)
     keys.met(using, peer, theirs.next_key, theirs.knows_key)
-    known = VersionVector.parse(peer.known)
+    fields: dict[str, Any] = {}
     if peer.known != str(theirs.vector):
-        peer.known = str(theirs.vector)
-        peer.save(using=using, update_fields=["known"])
-    if local.dropped and _lacks(using, peer, theirs, known, VersionVector.parse(local.dropped)):
-        peer.rejoining, peer.pull_sequence, peer.pull_token = True, 0, ""
-        peer.save(using=using, update_fields=["rejoining", "pull_sequence", "pull_token"])
+        fields["known"] = str(theirs.vector)
+    if local.dropped and _lacks(using, peer, theirs, VersionVector.parse(local.dropped)):
+        fields |= {"rejoining": True, "pull_sequence": 0, "pull_token": ""}
+    if fields:  # at once: by what it was known to have, nobody sees afterwards that it went back
+        vars(peer).update(fields)
+        peer.save(using=using, update_fields=[*fields])
     return restored
 
 
-def _lacks(using: str, peer: Peer, theirs: Hello, known: VersionVector, dropped: VersionVector) -> bool:
+def _lacks(using: str, peer: Peer, theirs: Hello, dropped: VersionVector) -> bool:
     """Whether the peer has yet to show what it has, for it may lack tombstones that were dropped.
 
-    It was restored from a backup since it was met with the vector `known`; or it begins to show what it did not.
+    It was restored from a backup since it was last met; or it begins to show what it did not.
     """
     if theirs.vector.covers(dropped):
         return False
     models = exchanged(registry.replicated(using), peer) & theirs.models
     other = peer.pull_scope not in ("", Scope(models, own_only=not peer.relay).name())
-    return other or not theirs.vector.covers(known)
+    went_back = theirs.cursor[0] < peer.acknowledged or not theirs.vector.covers(VersionVector.parse(peer.known))
+    return other or went_back
 
 
 def _restored(using: str, peer: Peer, theirs: Hello) -> bool:

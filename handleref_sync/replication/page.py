@@ -15,6 +15,7 @@ from handleref_sync.replication import shape
 
 Cursor = tuple[int, str]
 START: Cursor = (0, "")
+NONE = VersionVector()
 SAME_VERSION = "Bring both nodes to the same version of handleref_sync."
 
 
@@ -33,7 +34,7 @@ class Page:
     vector: VersionVector
     behind: int = 0
     """About how many changes are still to come."""
-    dropped: VersionVector = VersionVector()
+    dropped: VersionVector = NONE
     """What the tombstones knew that the feed's node has dropped: who lacked one can't get it from there any more."""
 
 

@@ -106,6 +106,9 @@ class Oracle:
     def forget(self) -> None:
         """Drop the writes that no node holds any more in any form: nobody can ask for them."""
         held = [Held(node) for node in self.world.nodes.values()]
+        for record, clock in list(self.purged.items()):
+            if not any(h.dropped.covers(clock) or h.clock(record).covers(clock) for h in held):
+                del self.purged[record]  # nobody knows any more that it was deleted
         for key, written in list(self.writes.items()):
             if not any(h.holds(written) for h in held) and not self.forgotten(key[0]).knows(written.dot):
                 self.world.count["writes that a restore took away"] += 1
@@ -119,7 +122,7 @@ class Oracle:
             self.buried.add((record, dot))
 
     def deleted(self, held: Held) -> None:
-        """Of a record whose tombstone was dropped somewhere, a node has one: who dropped it lets this one rest, too."""
+        """Of a record whose tombstone was dropped, a node has one: who dropped it lets this one rest, too."""
         for record, (_, clock) in held.tombstones.items() if self.purged else ():
             if record in self.purged:
                 self.purged[record] = self.purged[record].unite(clock)
@@ -189,6 +192,10 @@ class Held:
     def holds(self, written: Written) -> bool:
         """Whether it, or one that knew it, is here."""
         return self.clock(written.record).knows(written.dot)
+
+    @property
+    def dropped(self) -> VersionVector:
+        return VersionVector.parse(self.node.rows("SELECT dropped FROM handleref_sync_localnode")[0][0])
 
     @property
     def vector(self) -> VersionVector:
