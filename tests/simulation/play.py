@@ -7,13 +7,14 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from handleref_sync.exceptions import ConfigurationError, SyncInProgress
+from handleref_sync.exceptions import ConfigurationError, SyncError, SyncInProgress
 from handleref_sync.models import Conflict, Peer
 from handleref_sync.replication.conflicts import restore
 from handleref_sync.session import Report, sync
 from tests.simulation import (
     checks,
     kinds,  # noqa: F401 - they register themselves
+    permitted,
 )
 from tests.simulation.generate import links
 from tests.simulation.network import Network, Wire, informed
@@ -34,7 +35,7 @@ from tests.simulation.steps import (
     Write,
     WriteBack,
 )
-from tests.simulation.world import Broken, Crashed, World
+from tests.simulation.world import Broken, Crashed, Node, World
 from tests.simulation.writes import write
 
 ROWS = 2000
@@ -172,6 +173,8 @@ class Player(Operators):
         if node.waiting and not informed(world, step.here, step.there):
             return None
         both = (node, world.nodes[step.there])
+        alone = not (world.acting or step.meanwhile)
+        before = [permitted.kept(*pair) for pair in self._ways(step)] if alone else []
         self._prepare(step)
         rows, self.rows = self.rows, step.rows
         world.rows_a_page(self.rows)
@@ -191,8 +194,13 @@ class Player(Operators):
             world.rows_a_page(self.rows)
             for one in both:
                 one.crash, one.meanwhile = None, []
+        for (one, other), found in zip(self._ways(step), before, strict=False):
+            permitted.unchanged(found, one, other)
         self._after(step, report)
         return report
+
+    def _ways(self, step: Sync) -> list[tuple[Node, str]]:
+        return [(self.world.nodes[step.here], step.there), (self.world.nodes[step.there], step.here)]
 
     def _prepare(self, step: Sync) -> None:
         for at in step.meanwhile:
@@ -210,6 +218,8 @@ class Player(Operators):
             count["changes moved"] += report.pulled + report.pushed
             count["conflicts"] += report.conflicts
             count["parked"] += report.parked
+            if report.reason == SyncError.reason:
+                raise Broken(f"unforeseen, {step.here} with {step.there}: {report.error}")
             if report.reason == "restore-claimed":
                 for here, there in ((step.here, step.there), (step.there, step.here)):
                     if informed(self.world, here, there):

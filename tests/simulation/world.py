@@ -28,8 +28,8 @@ class Crashed(BaseException):
     """The process is dead. No handler of the library may catch it."""
 
 
-class Broken(AssertionError):
-    """A guarantee does not hold. The first word says which."""
+class Broken(BaseException):
+    """A guarantee does not hold. The first word says which. No handler of the library may catch it."""
 
 
 class Node:
