@@ -17,7 +17,9 @@ from tests.simulation.world import Broken, Node, World
 if TYPE_CHECKING:
     from tests.simulation.play import Player
 
-PARKED = "SELECT model, key, reason, waits_for, timestamp, data, detail FROM handleref_sync_parked ORDER BY sequence"
+PARKED = (
+    'SELECT model, "key", reason, waits_for, timestamp, data, detail FROM handleref_sync_parked ORDER BY sequence'
+)
 
 ECHO = "SELECT 1 FROM handleref_sync_capture WHERE op <> 'D'"
 """At rest nobody writes. A deletion may be noted all the same: of a row that no trigger saw go."""
@@ -236,7 +238,7 @@ class Checks:
     def rows_are_whole(self) -> None:
         """Nothing dangles, each row has its stamp and each stamp its row, with the content that was written."""
         for node in self.nodes:
-            dangling = node.rows("PRAGMA foreign_key_check")
+            dangling = node.store.dangling(node.alias)
             if dangling:
                 raise Broken(f"rows dangle on {node.name}: {dangling}")
             if node.rows("SELECT 1 FROM handleref_sync_capture"):

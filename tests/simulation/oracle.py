@@ -77,7 +77,7 @@ class Oracle:
                 written = self._read(node, stamp, Dot(names[me], counter), parent, machine)
                 if written is not None:
                     found.append(written)
-        node.raw.execute(f"DELETE FROM {WATCHED}")
+        node.store.execute(using, f"DELETE FROM {WATCHED}")
         transaction.on_commit(lambda: [self.add(written) for written in found], using=using)
 
     def _read(self, node: Node, stamp: int, dot: Dot, parent: Dot | None, machine: bool) -> Written | None:
@@ -254,7 +254,7 @@ def content_of(model: Replicated, row: tuple[Any, ...], key: Callable[[str, str]
     for column, value in zip(model.columns, row[1:], strict=True):
         if value is not None and column.target is not None and column.to is None:
             value = key(column.target, str(value))
-        elif value is not None and isinstance(column.field, JSONField):
+        elif isinstance(value, str) and isinstance(column.field, JSONField):
             value = json.loads(value)
         content[column.name] = value
     return content

@@ -6,6 +6,7 @@ import hashlib
 import random
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from handleref_sync.exceptions import ConfigurationError, SyncError, SyncInProgress
 from handleref_sync.models import Conflict, Peer
@@ -57,9 +58,9 @@ class Result:
         return self.broken.split(" ")[0]
 
 
-def play(history: History) -> Result:
-    """Play it. Errors that no step explains are faults as well."""
-    world = World()
+def play(history: History, store: Any = None) -> Result:
+    """Play it. Errors that no step explains are faults as well. `store`: where the databases are; None: in memory."""
+    world = World(store)
     result = Result(count=world.count)
     player = Player(world, history)
     try:
@@ -225,7 +226,7 @@ class Player(Operators):
                     if informed(self.world, here, there):
                         self.operators_word(self.world.nodes[here])
         for name in (step.here, step.there):
-            sql = "SELECT model, key, detail FROM handleref_sync_parked WHERE detail LIKE 'one dot, two contents%'"
+            sql = "SELECT model, detail FROM handleref_sync_parked WHERE detail LIKE 'one dot, two contents%'"
             if found := self.world.nodes[name].rows(sql):
                 raise Broken(f"G9 {name}: {found}")
         self.await_news()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,13 +14,16 @@ from unittest.mock import patch
 from django.db import connections
 
 from handleref_sync import registry, session
+from handleref_sync.capture.mysql import MySQL
+from handleref_sync.capture.postgresql import PostgreSQL
 from handleref_sync.capture.sqlite import SQLite
 from handleref_sync.conf import settings
 from handleref_sync.replication import feed, hello, ledger, place, plan, purging, stamping, unseen, verifying
 from handleref_sync.transport import pairing
-from tests.simulation.database import PREFIX, close_alias, copy, julianday, open_alias, renew, template
+from tests.simulation.database import PREFIX, Memory
 from tests.simulation.steps import At, Crash
 
+WRITES = re.compile(r"\s*(INSERT|UPDATE|DELETE|REPLACE|WITH)\b", re.IGNORECASE)
 BEGINNING = 1_750_000_000_000
 
 
@@ -50,46 +53,36 @@ class Node:
         self.crash: Crash | None = None
         self.dead = False
         self.meanwhile: list[At] = []
-        open_alias(self.alias)
-        self.start(template() if source is None else source)
+        self.store = world.store
+        self.store.open(self.alias)
+        self.start(self.store.born() if source is None else source)
         if source is None:
-            with self.raw:
-                self.raw.execute("UPDATE handleref_sync_localnode SET name = ?, place = ?", (name, self.place))
-                self.raw.execute("UPDATE handleref_sync_node SET name = ?", (name,))
+            sql = "UPDATE handleref_sync_localnode SET name = ?, place = ?"
+            self.store.execute(self.alias, sql, (name, self.place))
+            self.store.execute(self.alias, "UPDATE handleref_sync_node SET name = ?", (name,))
         self.backups = [self.copied()]
 
     def copied(self) -> Any:
         """A copy of its database, as it is now."""
-        return copy(self.raw)
-
-    def restore(self, backup: Any) -> None:
-        """A new process, over the database that a backup has."""
-        old = self.raw
-        self.start(backup)
-        old.close()
-
-    @property
-    def raw(self) -> sqlite3.Connection:
-        """The database itself: what is asked here is no statement of the node."""
-        found: sqlite3.Connection = connections[self.alias].connection
-        return found
+        return self.store.copy(self.alias)
 
     def rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        return self.raw.execute(sql, parameters).fetchall()
+        """What the database holds: this is no statement of the node."""
+        return self.store.rows(self.alias, sql, parameters)
 
-    def start(self, source: sqlite3.Connection) -> None:
-        """A new process, over the database that `source` has."""
-        connection = renew(self.alias, source)
-        connection.connection.create_function("julianday", -1, julianday(self.now))
+    def start(self, source: Any = None) -> None:
+        """A new process, over the database that `source` has, or over what was committed here."""
+        connection = self.store.start(self.alias, source, self.now)
         connection.execute_wrappers.append(self._around)
         self.dead, self.crash, self.meanwhile, self.statements = False, None, [], 0
 
     def restart(self) -> None:
         """The process has died: what was not committed is gone."""
-        old = self.raw
-        old.rollback()
-        self.start(old)
-        old.close()
+        self.start()
+
+    def restore(self, backup: Any) -> None:
+        """A new process, over the database that a backup has."""
+        self.start(backup)
 
     def now(self) -> int:
         """Its wall clock, in milliseconds since 1970."""
@@ -110,6 +103,8 @@ class Node:
         crash = self.crash if self.crash is not None and self.crash.statement <= self.statements else None
         if crash is not None and not crash.after:
             self.die()
+        if WRITES.match(sql if isinstance(sql, str) else ""):
+            self.store.tell_time(self.alias, self.now())
         result = execute(sql, params, many, context)
         if crash is not None:
             self.die()
@@ -125,7 +120,9 @@ class Node:
 class World:
     """All nodes, the time, and what links them."""
 
-    def __init__(self, page_rows: int = 2000) -> None:
+    def __init__(self, store: Any = None) -> None:
+        self.store = store or Memory()
+        """Where the databases are: a `Memory`, or a `servers.Server`."""
         self.now = BEGINNING
         self.nodes: dict[str, Node] = {}
         self.cut: set[frozenset[str]] = set()
@@ -203,7 +200,8 @@ class World:
                 stack.enter_context(patch.object(module, "secrets", chance))
             stack.enter_context(patch.object(session, "os", SimpleNamespace(getpid=self._pid, kill=self._kill)))
             stack.enter_context(patch("django.utils.timezone.now", self._moment))
-            stack.enter_context(patch.object(SQLite, "place", lambda vendor: self.place(vendor.connection.alias)))
+            for vendor in (SQLite, PostgreSQL, MySQL):
+                stack.enter_context(patch.object(vendor, "place", lambda vendor: self.place(vendor.connection.alias)))
             self._observe(stack)
             try:
                 yield self
@@ -211,8 +209,8 @@ class World:
                 self.rows_a_page(None)
                 for node in self.nodes.values():
                     for backup in node.backups:
-                        backup.close()
-                    close_alias(node.alias)
+                        self.store.discard(backup)
+                    self.store.close(node.alias)
                     registry.forget(node.alias)
 
     def rows_a_page(self, rows: int | None) -> None:
