@@ -93,6 +93,8 @@ class Oracle:
     def add(self, written: Written) -> None:
         """A write is committed."""
         same = self.dots.get(written.dot)
+        if same is not None and written.deleted and same.deleted and written.record == same.record in self.purged:
+            return  # its own tombstone, which it had dropped, has come back with more that it knows
         if same is not None:
             raise Broken(f"G9 {written.dot} names two writes: {same} and {written}")
         before = self.writes.get((written.record, written.parent)) if written.parent else None

@@ -130,7 +130,7 @@ RULES = {
     ),
     "buried": Rule(
         "what was deleted before its tombstone was dropped gets a new one",
-        *(Planner, "_buried", "if self.rights(change.version.dot).rejoining", "if False"),
+        *(Planner, "_buried", "c.deleted or self.rights(c.version.dot).rejoining", "False"),
     ),
     "went back": Rule(
         "who goes back to a backup shows all that it has to those who dropped tombstones",
