@@ -114,17 +114,14 @@ def hello(using: str, peer: Peer, *, starting: bool = False) -> Hello:
     ledger = Ledger(using)
     if not starting:
         refuse_unfinished(ledger.local)
-    seen = {
-        name: counter
-        for name, counter in Node.objects.using(using).values_list("name", "seen")
-        if name.partition("~")[0] == peer.name
-    }
+    nodes = Node.objects.using(using).values_list("name", "seen", "vector")
+    seen = {name: counter for name, counter, _ in nodes if name.partition("~")[0] == peer.name}
     return Hello(
         ledger.local.name,
         PROTOCOLS,
         VersionVector(seen),
         # Whoever rejoins has to show all that it has: tombstones that it never got may be purged here.
-        VersionVector() if peer.rejoining else ledger.vector(),
+        VersionVector() if peer.rejoining else VersionVector({name: vector for name, _, vector in nodes}),
         exchanged(ledger.models, peer),
         peer.relay,
         now_ms(),

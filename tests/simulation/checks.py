@@ -146,11 +146,15 @@ class Checks:
         """Tombstones that some have dropped and others not yet."""
 
     def all(self) -> None:
+        self.state_of_all()
+        self.again()
+
+    def state_of_all(self) -> None:
+        """What can be seen without another message."""
         self.nothing_comes_back()
         self.equal()
         self.nothing_lost()
         self.rows_are_whole()
-        self.again()
 
     def equal(self) -> None:
         """G1"""

@@ -135,12 +135,16 @@ class Oracle:
 
     # -- what has to hold at any time -----------------------------------------------------------------------------
 
-    def check(self, reader: str, feed: str) -> None:
-        """After a session: what `reader` has read of `feed`, and what its vector says, it holds (G4)."""
-        held, other = Held(self.world.nodes[reader]), Held(self.world.nodes[feed])
-        self.deleted(held)
-        self.deleted(other)
-        vector = held.vector
+    def check(self, one: str, other: str) -> None:
+        """After a session: what each of the two has read of the other, and what its vector says, it holds (G4)."""
+        both = [Held(self.world.nodes[name]) for name in (one, other)]
+        for held in both:
+            self.deleted(held)
+        self._check(*both)
+        self._check(*reversed(both))
+
+    def _check(self, held: Held, other: Held) -> None:
+        vector, reader, feed = held.vector, held.node.name, other.node.name
         for written in self.writes.values():
             if (
                 vector.knows(written.dot)

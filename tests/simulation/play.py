@@ -232,7 +232,6 @@ class Player(Operators):
         self.await_news()
         if not self.world.acting:  # not within another one: its server may be in the middle of something
             self.oracle.check(step.here, step.there)
-            self.oracle.check(step.there, step.here)
 
     # -- healing --------------------------------------------------------------------------------------------------
 
@@ -270,7 +269,7 @@ class Player(Operators):
         for name in self.world.nodes:
             self._gc(Gc(name, keep=DAY // 1000))
         checks.settle(self)
-        checks.Checks(self).all()
+        checks.Checks(self).state_of_all()
 
     def digest(self) -> str:
         """All that there is at the end, in a word: two plays of a history have the same."""
