@@ -45,11 +45,13 @@ def park(
     version = change.version
     node = ledger.node_number(version.dot.node)
     known = Parked.objects.using(ledger.using).filter(node=node, counter=version.dot.counter)
-    why = {"reason": reason, "detail": printable(detail, 1000), "waits_for": str(waits_for or "")}
+    why: dict[str, Any] = {"reason": reason, "detail": printable(detail, 1000), "waits_for": str(waits_for or "")}
     before = known.first()
     if before is not None:
         there = change_of(ledger, before)
         if there.version == version and there.record == change.record:
+            if before.reason == Reason.NOT_PERMITTED and reason != Reason.NOT_PERMITTED:
+                why["sequence"] = ledger.take(1)  # it is passed on from now on, and some have read past its old place
             known.exclude(**why).update(**why)
         elif _contradict(ledger, there, change):
             logger.error(
