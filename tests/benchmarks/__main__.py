@@ -52,7 +52,7 @@ def main() -> int:
     chosen = {"profile": profile} if options.profile else {n: c for n, c in CASES.items() if n in options.only}
     results, failures, began = {}, 0, time.monotonic()
     for kind in options.database:
-        figures = results[kind] = Figures(f"python -m tests.benchmarks{' --full' * options.full} --database {kind}")
+        figures = results[kind] = Figures(command(options, kind))
         # One run of all cases after the other, so that the machine's moods hit all of them.
         for number in range(options.repeat):
             run = run_of(options, kind, figures, number)
@@ -72,7 +72,7 @@ def main() -> int:
             continue
         console.print(f"\n{kind}: " + ", ".join(f"{name} {value}" for name, value in about.items()))
         for found in figures.cases.values():
-            console.print("", found.table())
+            console.print(f"\n[bold]{found.title}[/bold]\n{found.command}", found.table(), sep="\n", highlight=False)
         if kind in saved:
             console.print("", comparison(Figures.from_dict(saved[kind]), figures))
     if options.json:
@@ -85,7 +85,7 @@ def main() -> int:
 
 
 def run_of(options: argparse.Namespace, kind: str, figures: Figures, number: int) -> Run:
-    """One run as the options have it. A million rows are measured for the first shape only, unless they are asked."""
+    """One run as the options have it."""
     return Run(
         kind=kind,
         figures=figures,
@@ -102,6 +102,20 @@ def run_of(options: argparse.Namespace, kind: str, figures: Figures, number: int
     )
 
 
+def command(options: argparse.Namespace, kind: str) -> str:
+    """What measures the same again, but for the case."""
+    said = [f"--database {kind}"]
+    if options.full:
+        said.append("--full")
+    for name in ("shape", "size", *FULL):
+        value = getattr(options, name)
+        usual = list(SHAPES) if name == "shape" else (FULL if options.full else QUICK)[name]
+        if value != usual and not (name == "size" and value == [options.rows]):
+            values = value if isinstance(value, list) else [value]
+            said.append(f"--{name} " + " ".join(f'"{v}"' if " " in str(v) else str(v) for v in values))
+    return " ".join(("python -m tests.benchmarks", *dict.fromkeys(said)))
+
+
 def machine(kind: str) -> dict[str, Any]:
     with several(kind, "hub") as (node,):
         return node.do("machine")
@@ -116,7 +130,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--database", choices=databases.KINDS, action="append", help="may be given several times (default: sqlite)")
     add("--only", choices=list(CASES), action="append", help="this case; may be given several times (default: all)")
     add("--profile", action="store_true", help="instead of the cases: a first pull, stage by stage")
-    add("--shape", choices=SHAPES, action="append", help="of the rows of pull, push and --profile (default: all)")
+    add("--shape", choices=SHAPES, nargs="+", help="of the rows of pull, push and --profile (default: all)")
     add("--size", type=int, nargs="+", help="rows of pull, push and --profile")
     add("--rows", type=int, help="rows of the cases in which little changes in much; alone, of pull and push too")
     add("--some", type=int, help="conflicts, deletions, and rows over the slow link")

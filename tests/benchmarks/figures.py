@@ -43,7 +43,7 @@ class Case:
 
     def table(self) -> Table:
         """For a terminal."""
-        table = Table("", *self.columns, title=f"{self.title}\n{self.command}", title_justify="left")
+        table = Table("", *self.columns)
         for column in table.columns[1:]:
             column.justify = "right"
         for line in self.lines():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.benchmarks.cases.changes import IDLE, settle
 from tests.benchmarks.cases.run import Run
+from tests.benchmarks.figures import Case
 from tests.benchmarks.nodes import pair, session
 
 SMALL = 1000
@@ -12,16 +13,15 @@ SMALL = 1000
 def nothing_to_do(run: Run) -> None:
     """By rows, by models, and by nodes in the vector."""
     case = run.case("idle", "A round with nothing to do")
-    _note(run, case, 0, 0, SMALL)
-    for rows in dict.fromkeys((run.rows // 10, run.rows)):
-        _note(run, case, 0, 0, max(SMALL, rows))
+    for rows in sorted({SMALL, run.rows // 10, run.rows}):
+        _idle(run, case, rows)
     for models in run.models:
-        _note(run, case, models, 0, SMALL)
+        _idle(run, case, SMALL, models=models)
     for nodes in run.nodes:
-        _note(run, case, 0, nodes, SMALL)
+        _idle(run, case, SMALL, nodes=nodes)
 
 
-def _note(run: Run, case: object, models: int, nodes: int, rows: int) -> None:
+def _idle(run: Run, case: Case, rows: int, models: int = 0, nodes: int = 0) -> None:
     with pair(run.kind, models=models) as (hub, edge):
         for node in (hub, edge):
             node.do("seed", rows=rows, author="hub")
@@ -29,7 +29,6 @@ def _note(run: Run, case: object, models: int, nodes: int, rows: int) -> None:
         settle(hub, edge)
         report = min((session(hub, edge) for _ in range(2 * IDLE)), key=lambda found: found["seconds"])
     row = f"{rows:,} rows" + (f", {models} more models" if models else "") + (f", {nodes:,} nodes" if nodes else "")
-    case = run.case("idle", "A round with nothing to do")
     case.note(row, "ms", report["seconds"] * 1000)
     case.note(row, "round trips", report["trips"])
     case.note(row, "bytes", report["bytes"])

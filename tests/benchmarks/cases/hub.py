@@ -43,8 +43,8 @@ def edges_at_once(run: Run) -> None:
             finally:
                 for node in (*drivers, writer):
                     node.end()
-        failed = [text for answer in answers for text in answer["failed"]]
-        assert not failed, failed
+        broken = [text for answer in answers for text in answer["broken"]]
+        assert not broken, broken
         seconds = max(answer["seconds"] for answer in answers)
         lengths = sorted(length for answer in answers for length in answer["lengths"])
         row = f"{count} edge{'s' if count > 1 else ''}"

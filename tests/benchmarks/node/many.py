@@ -51,7 +51,7 @@ def know_hub(names: list[str], key: str, url: str) -> dict[str, Any]:
 def sync_for(names: list[str], seconds: float, rows: int) -> dict[str, Any]:
     """Each edge, in a thread of its own: write `rows` rows, sync, and again, for so long."""
     done: list[tuple[float, int, int]] = []
-    failed: list[str] = []
+    broken: list[str] = []
     until = time.monotonic() + seconds
 
     def edge(name: str, number: int) -> None:
@@ -64,7 +64,7 @@ def sync_for(names: list[str], seconds: float, rows: int) -> dict[str, Any]:
                 report = sync(name)
                 done.append((time.monotonic() - started, report["pushed"], report["pulled"]))
         except Exception as error:
-            failed.append(f"{name}: {type(error).__name__}: {error}")
+            broken.append(f"{name}: {type(error).__name__}: {error}")
         finally:
             connections[name].close()
 
@@ -80,5 +80,5 @@ def sync_for(names: list[str], seconds: float, rows: int) -> dict[str, Any]:
         "lengths": [length for length, _, _ in done],
         "pushed": sum(pushed for _, pushed, _ in done),
         "pulled": sum(pulled for _, _, pulled in done),
-        "failed": failed,
+        "broken": broken,
     }
