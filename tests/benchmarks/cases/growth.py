@@ -13,7 +13,7 @@ SMALL = 1000
 def nothing_to_do(run: Run) -> None:
     """By rows, by models, and by nodes in the vector."""
     case = run.case("idle", "A round with nothing to do")
-    for rows in sorted({SMALL, run.rows // 10, run.rows}):
+    for rows in sorted({SMALL, *(n for n in (run.rows // 10, run.rows) if n > SMALL)}):
         _idle(run, case, rows)
     for models in run.models:
         _idle(run, case, SMALL, models=models)
@@ -42,10 +42,10 @@ def memory(run: Run) -> None:
     few, many = min(10_000, run.rows // 10), run.rows
     case = run.case("memory", f"Peak memory, {many:,} rows against {few:,}")
     found = {}
-    for rows in (few, many):
-        for writer, what in enumerate(("first pull", "first push")):
-            with pair(run.kind) as nodes:
-                nodes[writer].do("fill", rows=rows)
+    for writer, what in enumerate(("first pull", "first push")):
+        with pair(run.kind) as nodes:
+            for rows, start in ((few, 0), (many, few)):
+                nodes[writer].do("fill", rows=rows, start=start)
                 report = session(*nodes)
                 for side in ("hub", "edge"):
                     found[what, side, rows] = report[side]["mib"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tests.benchmarks.cases.run import Run
-from tests.benchmarks.nodes import pair, session, several
+from tests.benchmarks.figures import Case
+from tests.benchmarks.nodes import Node, pair, session, several
 
 SIDES = ("hub", "edge")
 BULK, BYTES, DISK = "/ bulk_create", "bytes a row", "ledger / table on disk"
@@ -26,43 +27,47 @@ def push(run: Run) -> None:
 
 
 def _each(run: Run, name: str, what: str, count: str, writer: int) -> None:
-    for rows in run.sizes:
-        case = run.case(name, f"{what} of {rows:,} rows")
-        for shape in run.shapes:
-            reversion = shape == "history"
-            with pair(run.kind, reversion=reversion) as nodes:
-                nodes[writer].do("fill", rows=rows, shape=shape)
-                report = session(*nodes)
-                assert report[count] >= rows, report
-                assert nodes[1 - writer].do("count", shape=shape)["rows"] == rows
-                size = nodes[1 - writer].do("size", shape=shape)
-                floors = _floors(run, nodes[1 - writer].database, rows, shape)
-            figures = {
-                "seconds": report["seconds"],
-                "bulk_create, s": floors["bulk_create"],
-                BULK: report["seconds"] / floors["bulk_create"],
-                "driver alone, s": floors["raw"],
-                "/ driver alone": report["seconds"] / floors["raw"],
-                **({"dumpdata, then loaddata, s": floors["loaddata"]} if "loaddata" in floors else {}),
-                BYTES: report["bytes"] / report[count],
-                **{f"CPU of the {side}, s": report[side]["cpu"] for side in SIDES},
-                **{f"peak of the {side}, MiB": report[side]["mib"] for side in SIDES},
-                **{f"statements of the {side}": report[side]["statements"] for side in SIDES},
-                DISK: size["ledger"] / size["table"],
-            }
-            for figure, value in figures.items():
-                case.note(figure, shape, value)
-                if figure in GOALS and what == "First pull":
-                    case.note(figure, "goal for rows", GOALS[figure])
-
-
-def _floors(run: Run, database: str, rows: int, shape: str) -> dict[str, float]:
-    """Each in a database of its own, which has nothing else to do."""
     with several(run.kind, "floor") as (floor,):
-        found: dict[str, Any] = {"bulk_create": floor.do("floor_bulk_create", rows=rows, shape=shape)["seconds"]}
-        raw = floor.do("floor_raw", kind=run.kind, name=database, rows=rows, shape=shape)
-        found["raw"] = raw["rows"] + raw["stamps"]
-        if shape == "rows" and rows <= DUMPED:
-            loaded = floor.do("floor_dump_and_load", rows=rows, shape=shape)
-            found["loaddata"] = loaded["dump"] + loaded["load"]
+        for rows in run.sizes:
+            case = run.case(name, f"{what} of {rows:,} rows")
+            for shape in run.shapes:
+                with pair(run.kind, reversion=shape == "history") as nodes:
+                    nodes[writer].do("fill", rows=rows, shape=shape)
+                    report = session(*nodes)
+                    assert report[count] >= rows, report
+                    reader = nodes[1 - writer]
+                    assert reader.do("count", shape=shape)["rows"] == rows
+                    size = reader.do("size", shape=shape)
+                    floors = _floors(floor, reader.database, rows, shape)
+                _note(case, shape, report, report["bytes"] / report[count], floors, size["ledger"] / size["table"])
+
+
+def _note(case: Case, shape: str, report: dict[str, Any], wire: float, floors: dict[str, float], disk: float) -> None:
+    figures = {
+        "seconds": report["seconds"],
+        "bulk_create, s": floors["bulk_create"],
+        BULK: report["seconds"] / floors["bulk_create"],
+        "driver alone, s": floors["raw"],
+        "/ driver alone": report["seconds"] / floors["raw"],
+        **({"dumpdata, then loaddata, s": floors["loaddata"]} if "loaddata" in floors else {}),
+        BYTES: wire,
+        **{f"CPU of the {side}, s": report[side]["cpu"] for side in SIDES},
+        **{f"peak of the {side}, MiB": report[side]["mib"] for side in SIDES},
+        **{f"statements of the {side}": report[side]["statements"] for side in SIDES},
+        DISK: disk,
+    }
+    for figure, value in figures.items():
+        case.note(figure, shape, value)
+        if figure in GOALS and report["pulled"]:
+            case.note(figure, "goal for rows", GOALS[figure])
+
+
+def _floors(floor: Node, database: str, rows: int, shape: str) -> dict[str, float]:
+    """In a database that has nothing else to do."""
+    found: dict[str, Any] = {"bulk_create": floor.do("floor_bulk_create", rows=rows, shape=shape)["seconds"]}
+    raw = floor.do("floor_raw", kind=floor.kind, name=database, rows=rows, shape=shape)
+    found["raw"] = raw["rows"] + raw["stamps"]
+    if shape == "rows" and rows <= DUMPED:
+        loaded = floor.do("floor_dump_and_load", rows=rows, shape=shape)
+        found["loaddata"] = loaded["dump"] + loaded["load"]
     return found

@@ -14,8 +14,7 @@ def existing(run: Run) -> None:
         hub.do("begin")
         found = hub.do("stamp_existing")
         ended = hub.do("ended")
-    with several(run.kind, "floor") as (floor,):
-        plain = floor.do("floor_update", rows=run.rows)["seconds"]
+        plain = hub.do("floor_update", rows=run.rows)["seconds"]
     total = found["noted"] + found["stamped"]
     for row, seconds in (("noted at migrate", found["noted"]), ("numbered", found["stamped"]), ("both", total)):
         case.note(row, "seconds", seconds)

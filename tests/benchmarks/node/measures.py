@@ -36,7 +36,7 @@ def count_statements() -> None:
 
 def for_copy(note: Any) -> None:
     """COPY does not pass by Django's wrappers."""
-    with suppress(ImportError):
+    if connection.vendor == "postgresql":
         import psycopg
 
         copy = psycopg.Cursor.copy
