@@ -13,12 +13,8 @@ NEED_SERVER = {"writers", "hub"}
 
 
 def bench(*arguments):
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks", *SMALL.split(), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    command = [sys.executable, "-m", "tests.benchmarks", *SMALL.split(), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
