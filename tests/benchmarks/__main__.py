@@ -31,6 +31,7 @@ QUICK: dict[str, Any] = {
     "edges": [1, 10],
     "models": [100],
     "nodes": [1000],
+    "peer_rows": 1000,
     "repeat": 1,
 }
 FULL: dict[str, Any] = {
@@ -42,6 +43,7 @@ FULL: dict[str, Any] = {
     "edges": [1, 10, 50],
     "models": [10, 50, 200],
     "nodes": [10, 100, 1000],
+    "peer_rows": 50_000,
     "repeat": 3,
 }
 
@@ -99,6 +101,7 @@ def run_of(options: argparse.Namespace, kind: str, figures: Figures, number: int
         edges=tuple(options.edges),
         models=tuple(options.models),
         nodes=tuple(options.nodes),
+        peer_rows=options.peer_rows,
     )
 
 
@@ -112,7 +115,9 @@ def command(options: argparse.Namespace, kind: str) -> str:
         usual = list(SHAPES) if name == "shape" else (FULL if options.full else QUICK)[name]
         if value != usual and not (name == "size" and value == [options.rows]):
             values = value if isinstance(value, list) else [value]
-            said.append(f"--{name} " + " ".join(f'"{v}"' if " " in str(v) else str(v) for v in values))
+            said.append(
+                f"--{name.replace('_', '-')} " + " ".join(f'"{v}"' if " " in str(v) else str(v) for v in values)
+            )
     return " ".join(("python -m tests.benchmarks", *dict.fromkeys(said)))
 
 
@@ -139,6 +144,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--edges", type=int, nargs="*", help="edges at once on the hub")
     add("--models", type=int, nargs="*", help="more models than the bench's own")
     add("--nodes", type=int, nargs="*", help="more nodes in the vector")
+    add("--peer-rows", type=int, help="rows beside other libraries, which are installed for it; 0: not")
     add("--repeat", type=int, help="runs, of which the tables give the median, the least and the most")
     add("--json", metavar="FILE", help="keep every value there")
     add("--compare", metavar="FILE", help="a run that was kept by --json")

@@ -20,35 +20,18 @@ class NodeFailed(Exception):
     """What a node was told to do went wrong there."""
 
 
-class Node:
-    """A process, and a database that is new, or `database`, which is another one's already."""
+class Process:
+    """A process that is told what to do, and answers, in lines of JSON."""
 
-    def __init__(
-        self, name: str, kind: str, home: Path, *, database: str = "", models: int = 0, reversion: bool = False
-    ) -> None:
-        self.kind = kind
-        self._own = not database
-        template = _template(kind, models, reversion) if self._own and name and kind != "mariadb" else ""
-        self.database = database or databases.new(kind, home, template)
-        environment = {
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "tests.benchmarks.settings",
-            "BENCH_NODE": name,
-            "BENCH_KIND": kind,
-            "BENCH_NAME": self.database,
-            "BENCH_MODELS": str(models),
-            "BENCH_REVERSION": "1" if reversion else "",
-        }
+    def __init__(self, command: list[str], environment: dict[str, str], folder: Path | None = None) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.benchmarks.node"],
-            env=environment,
+            command,
+            env={**os.environ, **environment},
+            cwd=folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        if self._own and not template:
-            self.do("migrate")
-        self.key = self.do("setup")["key"] if self._own and name else ""
 
     def do(self, command: str, **arguments: Any) -> dict[str, Any]:
         """What it answers. Raises NodeFailed with its traceback."""
@@ -80,6 +63,33 @@ class Node:
             self.process.kill()
             self.process.wait()
         self.process.stdout.close()
+
+
+class Node(Process):
+    """A node of ours, and a database that is new, or `database`, which is another one's already."""
+
+    def __init__(
+        self, name: str, kind: str, home: Path, *, database: str = "", models: int = 0, reversion: bool = False
+    ) -> None:
+        self.kind = kind
+        self._own = not database
+        template = _template(kind, models, reversion) if self._own and name and kind != "mariadb" else ""
+        self.database = database or databases.new(kind, home, template)
+        environment = {
+            "DJANGO_SETTINGS_MODULE": "tests.benchmarks.settings",
+            "BENCH_NODE": name,
+            "BENCH_KIND": kind,
+            "BENCH_NAME": self.database,
+            "BENCH_MODELS": str(models),
+            "BENCH_REVERSION": "1" if reversion else "",
+        }
+        super().__init__([sys.executable, "-m", "tests.benchmarks.node"], environment)
+        if self._own and not template:
+            self.do("migrate")
+        self.key = self.do("setup")["key"] if self._own and name else ""
+
+    def end(self) -> None:
+        super().end()
         if self._own:
             databases.drop(self.kind, self.database)
 

@@ -6,7 +6,7 @@ from tests.benchmarks.cases.run import Run
 
 __all__ = ["CASES", "Run"]
 
-from tests.benchmarks.cases import changes, growth, hub, link, pulls, stamping, writing
+from tests.benchmarks.cases import changes, growth, hub, link, peers, pulls, stamping, writing
 
 CASES = {
     "pull": pulls.pull,
@@ -22,4 +22,5 @@ CASES = {
     "link": link.slow_link,
     "idle": growth.nothing_to_do,
     "memory": growth.memory,
+    "peers": peers.side_by_side,
 }

@@ -29,5 +29,8 @@ class Run:
     models: tuple[int, ...]
     nodes: tuple[int, ...]
 
+    peer_rows: int
+    """Rows beside other libraries; 0: those are not measured."""
+
     def case(self, name: str, title: str) -> Case:
         return self.figures.case(name, title)
