@@ -89,11 +89,12 @@ def show(options: argparse.Namespace, found: Report) -> None:
     for kind, figures in found.figures.items():
         about = found.machines[kind]
         if options.markdown or options.into:
-            text = "\n".join(case.markdown() for case in figures.cases.values())
+            text = f"{about['database']}, Python {about['python']}, Django {about['django']}, {about['cores']} cores.\n\n"
+            text += "\n".join(case.markdown() for case in figures.cases.values())
             if options.into:
                 insert(Path(options.into), f"{'profile' if options.profile else 'figures'} of {kind}", text)
             else:
-                print(f"## {about['database']}\n\n{text}")
+                print(text)
             continue
         console.print(f"\n{kind}: " + ", ".join(f"{name} {value}" for name, value in about.items()))
         for case in figures.cases.values():

@@ -61,7 +61,8 @@ def run(options: argparse.Namespace, name: str) -> dict[str, float]:
     calls = TOPOLOGIES[name](options.nodes, rng)
     interval = int(options.interval * 60_000)
     agenda: list[tuple[int, int, int]] = [(START + rng.randrange(interval), caller, 0) for caller in calls]
-    agenda += [(START + rng.randrange(HOUR), n, -1) for n in range(options.nodes) for _ in range(options.writes)]
+    writers = range(options.nodes) if options.writers is None else rng.sample(range(options.nodes), options.writers)
+    agenda += [(START + rng.randrange(HOUR), n, -1) for n in writers for _ in range(options.writes)]
     heapq.heapify(agenda)
     shared = [nodes[0].write(None, START) for _ in range(options.shared)]
     costs, busy, total = Costs(), defaultdict[int, float](float), Exchange()
@@ -127,7 +128,8 @@ def main() -> None:
     add = parser.add_argument
     add("--nodes", type=int, default=1000)
     add("--topology", choices=list(TOPOLOGIES), nargs="+", default=list(TOPOLOGIES))
-    add("--writes", type=int, default=1, help="by each node, within the hour")
+    add("--writers", type=int, help="how many of the nodes write at all (default: all)")
+    add("--writes", type=int, default=1, help="by each of them, within the hour")
     add("--shared", type=int, default=20, help="records that all nodes change")
     add("--hot", type=float, default=0.2, help="the share of writes that go to those")
     add("--interval", type=float, default=5.0, help="minutes between two calls of a node")
@@ -137,7 +139,7 @@ def main() -> None:
     add("--json", metavar="FILE")
     options = parser.parse_args()
     said = [f"--nodes {options.nodes}"]
-    for name in ("writes", "shared", "hot", "interval", "seed"):
+    for name in ("writers", "writes", "shared", "hot", "interval", "seed"):
         if getattr(options, name) != parser.get_default(name):
             said.append(f"--{name} {getattr(options, name)}")
     command = f"python -m tests.benchmarks.fleet {' '.join(said)}"
