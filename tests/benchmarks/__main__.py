@@ -89,8 +89,8 @@ def show(options: argparse.Namespace, found: Report) -> None:
     for kind, figures in found.figures.items():
         about = found.machines[kind]
         if options.markdown or options.into:
-            text = f"{about['database']}, Python {about['python']}, Django {about['django']}, {about['cores']} cores.\n\n"
-            text += "\n".join(case.markdown() for case in figures.cases.values())
+            on = f"{about['database']}, Python {about['python']}, Django {about['django']}, {about['cores']} cores."
+            text = "\n".join((f"{on}\n", *(case.markdown() for case in figures.cases.values())))
             if options.into:
                 insert(Path(options.into), f"{'profile' if options.profile else 'figures'} of {kind}", text)
             else:
