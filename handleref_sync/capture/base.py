@@ -54,6 +54,12 @@ class Vendor(ABC):
         with self.connection.cursor() as cursor:
             cursor.execute(sql, params)
 
+    def changed(self, sql: str) -> int:
+        """Execute, and how many rows that made, changed or removed."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql)
+            return int(cursor.rowcount)
+
     def rows(self, sql: str, params: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
         with self.connection.cursor() as cursor:
             cursor.execute(sql, params)
