@@ -17,7 +17,7 @@ from handleref_sync.core.change import Change, Record, Version
 from handleref_sync.core.version_vector import Dot, VersionVector
 from handleref_sync.exceptions import DotReused, NotPermitted, ParkedFull, SyncError
 from handleref_sync.models import Parked, Peer
-from handleref_sync.replication import conflicts, parking
+from handleref_sync.replication import arrivals, conflicts, parking
 from handleref_sync.replication.again import again
 from handleref_sync.replication.collisions import Collider
 from handleref_sync.replication.feed import change_of, version_of
@@ -172,6 +172,7 @@ class Applier:
         self._rights = RightsOf(ledger.using, ledger.local)
         self._brought: dict[Dot, str] = {}
         """Who brought what is tried again."""
+        self._apart = arrivals.plain_models(ledger, self.revisions.registered if self.revisions else ())
         self._anything_parked = Parked.objects.using(ledger.using).exists()
 
     def apply(self, changes: Sequence[Change]) -> Outcome:
@@ -265,7 +266,7 @@ class Applier:
 
     def _apply(self, batch: list[Change], *, replace: bool = False) -> Outcome:
         planner = self._planner()
-        return self.carry_out(planner, planner.plan(batch), replace=replace)
+        return self.carry_out(planner, planner.plan(batch, () if replace else self._apart), replace=replace)
 
     def carry_out(self, planner: Planner, plans: list[Plan], *, replace: bool = False) -> Outcome:
         """Write rows, log what lost, stamp; all or, by an error, nothing that the caller does not roll back."""
@@ -274,7 +275,9 @@ class Applier:
         outcome = Outcome()
         with vendor.applying():
             vendor.defer_constraints()
-            plans = writer.write(plans)
+            leaving = {p.change.record.model for p in plans if p.decision.write and p.values is None}
+            arrived, others = arrivals.write(writer, planner.new, leaving)
+            plans = writer.write([*others, *plans])
             vendor.check_constraints()
             losers = [lost for plan in plans for lost in plan.lost]
             logged = conflicts.log(ledger, losers)
@@ -288,17 +291,15 @@ class Applier:
             outcome.parked += self._hold(held)
         if self._anything_parked:
             now = {**planner.known, **{p.change.record: p.decision.stamp for p in plans}}
+            now |= {change.record: change.version for change in arrived}
             parking.superseded(ledger, now, self._brought.keys())
-        outcome.applied = len(plans)
+        outcome.applied = len(arrived) + len(plans)
+        for change in arrived:
+            outcome.wrote(ledger.models[change.record.model], change.record.key, change.fields, change.values)
         for plan in plans:
             if plan.decision.write:
-                label = plan.change.record.model
-                outcome.keys[label].append(plan.change.record.key)
-                model = ledger.models[label]
-                if model.files and plan.values is not None:
-                    for name, value in zip(plan.fields, plan.values, strict=True):
-                        if value and name in model.files:
-                            outcome.files[label][model.own_name(name), value] = None
+                record = plan.change.record
+                outcome.wrote(ledger.models[record.model], record.key, plan.fields, plan.values)
         return outcome
 
     def _hold(self, held: Held) -> int:

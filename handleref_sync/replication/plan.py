@@ -81,6 +81,8 @@ class Planner:
         self.rights = rights
         self.contents: dict[str, Content] = {}
         self.held: list[Held] = []
+        self.new: list[Change] = []
+        """Those of records that are new here, where they are asked for apart."""
         self.known: dict[Record, Version] = {}
         """What is here of the records of which nothing new came."""
         self.unknown: dict[str, set[str]] = defaultdict(set)
@@ -92,8 +94,11 @@ class Planner:
             self.contents[label] = Content(self.ledger, self.ledger.models[label])
         return self.contents[label]
 
-    def plan(self, changes: Iterable[Change]) -> list[Plan]:
-        """Plans for those changes that make a difference; those that can't even be looked at go to ``held``."""
+    def plan(self, changes: Iterable[Change], apart: Collection[str] = ()) -> list[Plan]:
+        """Plans for those changes that make a difference; those that can't even be looked at go to ``held``.
+
+        `apart`: models of which whole new records go to ``new`` instead, for there is nothing to decide about them.
+        """
         by_model: dict[str, list[Change]] = defaultdict(list)
         now, limit = now_ms(), int(settings.max_clock_skew * 1000)
         for change in changes:
@@ -108,9 +113,9 @@ class Planner:
                 self.held.append(Held(change, Reason.CLOCK_AHEAD, f"{ahead} s ahead of this node's clock"))
             else:
                 by_model[label].append(by_first_names(change, self.ledger.models[label].aliases))
-        return [plan for label, group in by_model.items() for plan in self._plan_model(label, group)]
+        return [plan for label, group in by_model.items() for plan in self._plan_model(label, group, label in apart)]
 
-    def _plan_model(self, label: str, changes: list[Change]) -> list[Plan]:
+    def _plan_model(self, label: str, changes: list[Change], apart: bool) -> list[Plan]:
         content, ledger = self.content(label), self.ledger
         changes, texts = self._readable(content, changes)
         keys = [change.record.key for change in changes]
@@ -130,6 +135,8 @@ class Planner:
         versions = {key: version_of(ledger, s) for key, s in stamps.items()}
         rows = content.read(self._to_compare(content, changes, stamps, versions), under_lock=True)
         plans = buried
+        if apart:
+            changes = self._put_apart(content, changes, stamps.keys())
         for change in changes:
             stamp = stamps.get(change.record.key)
             local = versions.get(change.record.key)
@@ -178,6 +185,29 @@ class Planner:
             else:
                 admitted.append(change)
         return admitted
+
+    def _put_apart(self, content: Content, changes: list[Change], known: Collection[str]) -> list[Change]:
+        """Move whole new records to ``new``; returns the other changes."""
+        others = []
+        for change in changes:
+            whole = change.values is not None and not change.carried and content.complete(change.fields)
+            if whole and change.record.key not in known and self.rights(change.version.dot).all_of(content.model):
+                self.new.append(change)
+            else:
+                others.append(change)
+        return others
+
+    def plans_of_new(self, content: Content, changes: Iterable[Change]) -> list[Plan]:
+        """Plans for records that are new here, after all."""
+        plans = []
+        for change in changes:
+            try:
+                content.refuse_references(change.fields, change.values or ())
+            except Unfit as error:
+                self.held.append(Held(change, Reason.INVALID, str(error)))
+            else:
+                plans.append(Plan(change, None, Decision(True, change.version), change.fields, change.values))
+        return plans
 
     def _buried(
         self, content: Content, changes: list[Change], known: Collection[str]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
@@ -180,6 +180,20 @@ def preparer(field: Any, connection: Any) -> Callable[[Any], Any]:
             adapt(value) if type(value) is datetime and value.tzinfo else field.get_db_prep_save(value, connection)
         )
     return lambda value: field.get_db_prep_save(value, connection)
+
+
+def preparer_of_many(field: Any, vendor: Vendor) -> tuple[type, Callable[[Sequence[Any]], Sequence[Any]]] | None:
+    """What prepares many values at once, and of which type all have to be; None where each is a case of its own."""
+    plain = AS_IS.get(type(field))
+    if plain is not None:
+        return plain, lambda values: values
+    if (
+        isinstance(field, models.DateTimeField)
+        and _unchanged(type(field), models.DateTimeField)
+        and django_settings.USE_TZ
+    ):
+        return datetime, vendor.moments
+    return None
 
 
 def _unchanged(kind: type, base: type) -> bool:
