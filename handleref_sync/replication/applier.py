@@ -111,7 +111,8 @@ def announce(using: str, node: str, ledger: Ledger, outcome: Outcome) -> None:
 
 
 def _check(ledger: Ledger, peer: Peer, changes: Iterable[Change]) -> None:
-    me, rights = ledger.local.incarnation.name, Rights.of(peer)
+    me, rights, last = ledger.local.incarnation.name, Rights.of(peer), ledger.local.sequence
+    ours = f"{me}:"
     seen = VersionVector() if peer.relay else ledger.seen()
     for change in changes:
         if not rights.exchanges(change):
@@ -121,7 +122,8 @@ def _check(ledger: Ledger, peer: Peer, changes: Iterable[Change]) -> None:
             )
         if not peer.relay:
             _check_authors(peer, change, seen)
-        if max(change.version.clock.counter(me), _given(me, change)) > ledger.local.sequence:
+        given = _given(me, change) if change.record.key.startswith(ours) else 0
+        if max(change.version.clock.counter(me), given) > last:
             raise DotReused(
                 f"{peer.name} knows writes of this node that it doesn't have: it was restored from a backup.",
                 hint="Run sync_peer again: the node takes a new incarnation, and gets those writes back.",
@@ -311,6 +313,9 @@ class Applier:
         return int(new)
 
     def _planner(self) -> Planner:
+        rights = self._rights[self.peer]
+        if not self._brought:
+            return Planner(self.ledger, lambda dot: rights)
         return Planner(self.ledger, lambda dot: self._rights[self._peer_of(dot)])
 
     def _peer_of(self, dot: Dot) -> str:

@@ -70,8 +70,10 @@ class _Scan:
         return len(self.stamps) + len(self.parked)
 
 
-def read_page(using: str, reader: Peer, cursor: Cursor, known: VersionVector, scope: Scope) -> Page:
-    """The next page for `reader`, who stands at `cursor` and has incorporated `known`.
+def read_page(
+    using: str, reader: Peer, cursor: Cursor, known: VersionVector, scope: Scope, rows: int | None = None
+) -> Page:
+    """The next page for `reader`, who stands at `cursor` and has incorporated `known`; of `rows` changes at most.
 
     Stamps first, in a transaction of its own: a snapshot that was taken before the sequence lock was granted would
     not show what the stamper has just numbered. Remembers the cursor that is given, durably, before it returns.
@@ -81,7 +83,7 @@ def read_page(using: str, reader: Peer, cursor: Cursor, known: VersionVector, sc
     vendor = vendor_for(connections[using])
     with vendor.snapshot():
         ledger = Ledger(using)
-        scan = _scan(ledger, after, known, scope, settings.page_rows)
+        scan = _scan(ledger, after, known, scope, rows or settings.page_rows)
         changes, whole, vanished, unreadable = _changes(ledger, scan)
         changes = [change for change in changes if _in_scope(change, scope)]
         # The vector speaks of all that was ever written. Who takes it over without the stamps of a model that is not
@@ -332,6 +334,9 @@ def _keys(ledger: Ledger, records: Iterable[StampRow]) -> dict[int, str]:
     """By sequence: the keys of those of `records` that have one. SQLite holds any text, whatever the field."""
     keys = {}
     for record in records:
+        if record.key is not None:
+            keys[record.sequence] = record.key
+            continue
         with suppress(Exception):  # whatever a field raises for what is no primary key
             keys[record.sequence] = key_of(ledger, record)
     return keys
@@ -340,7 +345,8 @@ def _keys(ledger: Ledger, records: Iterable[StampRow]) -> dict[int, str]:
 def version_of(ledger: Ledger, record: Stamp | StampRow | Parked) -> Version:
     """Dot, clock and timestamp of a stamp or a parked change."""
     dot = Dot(ledger.node_name(record.node_id), record.counter)
-    return Version(dot, ledger.clock_of(record.node_id, record.counter, record.clock), record.timestamp)
+    clock = VersionVector.of(dot) if record.clock is None else VersionVector.parse(record.clock)
+    return Version(dot, clock, record.timestamp)
 
 
 def change_of(ledger: Ledger, parked: Parked) -> Change:

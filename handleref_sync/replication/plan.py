@@ -101,6 +101,7 @@ class Planner:
         """
         by_model: dict[str, list[Change]] = defaultdict(list)
         now, limit = now_ms(), int(settings.max_clock_skew * 1000)
+        aliases = {label: model.aliases for label, model in self.ledger.models.items() if model.aliases}
         for change in changes:
             label, timestamp = change.record.model, change.version.timestamp
             if why := refused_clock(self.ledger, self.rights(change.version.dot), change):
@@ -112,7 +113,7 @@ class Planner:
                 ahead = (hlc.milliseconds(timestamp) - now) // 1000
                 self.held.append(Held(change, Reason.CLOCK_AHEAD, f"{ahead} s ahead of this node's clock"))
             else:
-                by_model[label].append(by_first_names(change, self.ledger.models[label].aliases))
+                by_model[label].append(by_first_names(change, aliases[label]) if label in aliases else change)
         return [plan for label, group in by_model.items() for plan in self._plan_model(label, group, label in apart)]
 
     def _plan_model(self, label: str, changes: list[Change], apart: bool) -> list[Plan]:
