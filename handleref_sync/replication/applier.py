@@ -264,7 +264,7 @@ class Applier:
             if isinstance(error, IntegrityError):
                 dangling = self.ledger.vendor.dangling(error)
                 reason = Reason.PARENT_MISSING if dangling else Reason.UNIQUE
-            return Outcome(parked=self._hold(Held(batch[0], reason, str(error).strip())))
+            return Outcome(parked=self._hold([Held(batch[0], reason, str(error).strip())]))
 
     def _apply(self, batch: list[Change], *, replace: bool = False) -> Outcome:
         planner = self._planner()
@@ -289,8 +289,7 @@ class Applier:
         if self.revisions is not None:
             self.revisions.record(planner, touched, logged, self._peer_of, self.peer)
         ledger.note_unknown({label: names for label, names in planner.unknown.items() if names})
-        for held in planner.held:
-            outcome.parked += self._hold(held)
+        outcome.parked = self._hold(planner.held)
         if self._anything_parked:
             now = {**planner.known, **{p.change.record: p.decision.stamp for p in plans}}
             now |= {change.record: change.version for change in arrived}
@@ -304,13 +303,21 @@ class Applier:
                 outcome.wrote(ledger.models[record.model], record.key, plan.fields, plan.values)
         return outcome
 
-    def _hold(self, held: Held) -> int:
+    def _hold(self, held: Sequence[Held]) -> int:
+        if not held:
+            return 0
         self._anything_parked = True
-        peer = self._peer_of(held.change.version.dot)
-        new = parking.park(self.ledger, held.change, held.reason, held.detail, held.waits_for, peer)
-        if new and held.detail.startswith(REUSED):
-            logger.error("%s, which %s brought, waits: %s", held.change.record, peer, held.detail)
-        return int(new)
+        new = parking.park(
+            self.ledger,
+            [
+                parking.Waiting(h.change, h.reason, h.detail, h.waits_for, self._peer_of(h.change.version.dot))
+                for h in held
+            ],
+        )
+        for waiting in new:
+            if waiting.detail.startswith(REUSED):
+                logger.error("%s, which %s brought, waits: %s", waiting.change.record, waiting.peer, waiting.detail)
+        return len(new)
 
     def _planner(self) -> Planner:
         rights = self._rights[self.peer]
