@@ -18,6 +18,7 @@ from typing import Any
 
 import msgpack
 
+from handleref_sync.core.uncollected import uncollected
 from handleref_sync.exceptions import ConfigurationError, MalformedBody, TooLarge
 
 try:
@@ -73,6 +74,7 @@ def travels(value: Any) -> bool:
     return type(value) in _ARRIVING
 
 
+@uncollected()
 def unpack(data: bytes) -> Any:
     """The inverse of `pack`. Raises MalformedBody for whatever `pack` cannot have made."""
     count = _counting()

@@ -14,6 +14,7 @@ from django.db import DatabaseError, IntegrityError, OperationalError, transacti
 
 from handleref_sync.conf import settings
 from handleref_sync.core.change import Change, Record, Version
+from handleref_sync.core.uncollected import uncollected
 from handleref_sync.core.version_vector import Dot, VersionVector
 from handleref_sync.exceptions import DotReused, NotPermitted, ParkedFull, SyncError
 from handleref_sync.models import Parked, Peer
@@ -52,6 +53,7 @@ def apply_page(using: str, peer: Peer, page: Page, *, whole: bool, scope: str) -
         ) from error
 
 
+@uncollected()
 def _apply_page(using: str, peer: Peer, page: Page, whole: bool, scope: str) -> Outcome:
     outcome = Outcome()
     with locked(using) as ledger:
@@ -320,9 +322,8 @@ class Applier:
         return len(new)
 
     def _planner(self) -> Planner:
-        rights = self._rights[self.peer]
         if not self._brought:
-            return Planner(self.ledger, lambda dot: rights)
+            return Planner(self.ledger, self._rights[self.peer])
         return Planner(self.ledger, lambda dot: self._rights[self._peer_of(dot)])
 
     def _peer_of(self, dot: Dot) -> str:

@@ -20,6 +20,7 @@ from handleref_sync import wire
 from handleref_sync.capture.base import vendor_for
 from handleref_sync.conf import settings
 from handleref_sync.core.change import NOTHING, Change, Mark, Record, Version
+from handleref_sync.core.uncollected import uncollected
 from handleref_sync.core.version_vector import Dot, VersionVector
 from handleref_sync.exceptions import TooLarge
 from handleref_sync.models import Capture, Conflict, Parked, Peer, ReplicatedModel, Stamp
@@ -70,6 +71,7 @@ class _Scan:
         return len(self.stamps) + len(self.parked)
 
 
+@uncollected()
 def read_page(
     using: str, reader: Peer, cursor: Cursor, known: VersionVector, scope: Scope, rows: int | None = None
 ) -> Page:

@@ -70,15 +70,20 @@ def kept(ledger: Ledger, content: Content, stamp: StampRow, row: tuple[Any, ...]
     return Plan(change, stamp, Decision(False, version), content.fields, row, lost, carried, machine=True)
 
 
+EVERYTHING = Rights()
+
+
 class Planner:
     """Makes plans for a set of changes of different records. Needs the sequence lock.
 
     `rights`: what may be written by whoever brought the change with a dot; everything, if it isn't given.
     """
 
-    def __init__(self, ledger: Ledger, rights: RightsOfDot = lambda dot: Rights()) -> None:
+    def __init__(self, ledger: Ledger, rights: Rights | RightsOfDot = EVERYTHING) -> None:
         self.ledger = ledger
-        self.rights = rights
+        self.alike = rights if isinstance(rights, Rights) else None
+        """The rights of all of them, where they are the same: nothing has to be asked for each of thousands."""
+        self.rights: RightsOfDot = (lambda dot: rights) if isinstance(rights, Rights) else rights
         self.contents: dict[str, Content] = {}
         self.held: list[Held] = []
         self.new: list[Change] = []
@@ -102,9 +107,10 @@ class Planner:
         by_model: dict[str, list[Change]] = defaultdict(list)
         now, limit = now_ms(), int(settings.max_clock_skew * 1000)
         aliases = {label: model.aliases for label, model in self.ledger.models.items() if model.aliases}
+        believed = self.alike is not None and self.alike.relay
         for change in changes:
             label, timestamp = change.record.model, change.version.timestamp
-            if why := refused_clock(self.ledger, self.rights(change.version.dot), change):
+            if not believed and (why := refused_clock(self.ledger, self.rights(change.version.dot), change)):
                 self.held.append(Held(change, Reason.NOT_PERMITTED, why))
             elif label not in self.ledger.models:
                 self.held.append(Held(change, Reason.UNKNOWN_MODEL, f"{label} is not replicated here"))
@@ -177,6 +183,8 @@ class Planner:
 
     def _admitted(self, content: Content, changes: list[Change], known: Collection[str]) -> list[Change]:
         """Those of `changes` whose keys their bringers may use; the others are held."""
+        if self.alike is not None and self.alike.relay:
+            return changes
         admitted = []
         for change in changes:
             rights = self.rights(change.version.dot)
@@ -190,9 +198,11 @@ class Planner:
     def _put_apart(self, content: Content, changes: list[Change], known: Collection[str]) -> list[Change]:
         """Move whole new records to ``new``; returns the other changes."""
         others = []
+        everything = self.alike is not None and self.alike.all_of(content.model)
         for change in changes:
             whole = change.values is not None and not change.carried and content.complete(change.fields)
-            if whole and change.record.key not in known and self.rights(change.version.dot).all_of(content.model):
+            whole = whole and (everything or self.rights(change.version.dot).all_of(content.model))
+            if whole and change.record.key not in known:
                 self.new.append(change)
             else:
                 others.append(change)
