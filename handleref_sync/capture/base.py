@@ -64,7 +64,7 @@ class Vendor(ABC):
     def rows(self, sql: str, params: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
         with self.connection.cursor() as cursor:
             cursor.execute(sql, params)
-            return [tuple(row) for row in cursor.fetchall()]
+            return list(cursor.fetchall())
 
     @abstractmethod
     def columns(self, table: str) -> set[str]:
