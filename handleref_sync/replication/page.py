@@ -9,6 +9,7 @@ from typing import Any
 
 from handleref_sync.core import hlc
 from handleref_sync.core.change import Change, Mark, Marked, Record, Version
+from handleref_sync.core.uncollected import uncollected
 from handleref_sync.core.version_vector import Dot, VersionVector
 from handleref_sync.exceptions import MalformedBody, TooLarge
 from handleref_sync.replication import shape
@@ -35,6 +36,7 @@ class Page:
     """About how many changes are still to come."""
 
 
+@uncollected()
 def to_message(page: Page) -> dict[str, Any]:
     """The wire form: names are listed once in a header, rows are arrays that point into it."""
     models: dict[tuple[str, tuple[str, ...]], int] = {}
@@ -69,6 +71,7 @@ def to_message(page: Page) -> dict[str, Any]:
     }
 
 
+@uncollected()
 def from_message(message: Mapping[str, Any], max_rows: int) -> Page:
     """The inverse of `to_message`. Raises TooLarge, or MalformedBody for whatever is not of that shape."""
     rows = message.get("rows")
