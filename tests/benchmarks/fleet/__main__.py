@@ -56,7 +56,7 @@ START = 1_700_000_000_000
 
 def run(options: argparse.Namespace, name: str) -> dict[str, float]:
     """One history; what it came to. Raises AssertionError where the nodes do not end alike."""
-    rng, began = random.Random(options.seed), time.perf_counter()
+    rng = random.Random(options.seed)
     nodes = [SimulatedNode(f"n{n}") for n in range(options.nodes)]
     calls = TOPOLOGIES[name](options.nodes, rng)
     interval = int(options.interval * 60_000)
@@ -109,7 +109,6 @@ def run(options: argparse.Namespace, name: str) -> dict[str, float]:
         "at rest after the last write, min": (settled - last_write) / 60_000,
         "busiest server, s of CPU an hour": max(busy.values()) / hours,
         "all servers": sum(busy.values()) / hours,
-        "simulated in, s": time.perf_counter() - began,
     }
 
 
@@ -136,6 +135,7 @@ def main() -> None:
     add("--seed", type=int, default=1)
     add("--markdown", action="store_true", help="print the table as docs/scaling.md has it")
     add("--into", metavar="FILE", help="put the table there, between the marks for so many nodes")
+    add("--from", dest="saved", metavar="FILE", help="simulate nothing: show what --json kept there")
     add("--json", metavar="FILE")
     options = parser.parse_args()
     said = [f"--nodes {options.nodes}"]
@@ -144,9 +144,13 @@ def main() -> None:
             said.append(f"--{name} {getattr(options, name)}")
     command = f"python -m tests.benchmarks.fleet {' '.join(said)}"
     case = Case(f"{options.nodes:,} nodes", command)
+    if options.saved:
+        saved = json.loads(Path(options.saved).read_text())
+        case, options.topology = Case(case.title, saved["command"], saved["rows"]), []
     for name in options.topology:
+        began = time.perf_counter()
         found = run(options, name)
-        print(f"{name}: {found['simulated in, s']:.0f} s", file=sys.stderr)
+        print(f"{name}: {time.perf_counter() - began:.0f} s", file=sys.stderr)
         for figure, value in found.items():
             case.note(figure, name, value)
     if options.into:
@@ -156,8 +160,8 @@ def main() -> None:
     else:
         Console(width=140).print(f"{case.title}: {command}", case.table(), str(asdict(Costs())))
     if options.json:
-        saved: dict[str, Any] = {"command": command, "costs": asdict(Costs()), "rows": case.rows}
-        Path(options.json).write_text(json.dumps(saved, indent=1))
+        kept: dict[str, Any] = {"command": command, "costs": asdict(Costs()), "rows": case.rows}
+        Path(options.json).write_text(json.dumps(kept, indent=1))
 
 
 if __name__ == "__main__":
