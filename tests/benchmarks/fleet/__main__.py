@@ -142,8 +142,12 @@ def main() -> None:
     for name in ("writers", "writes", "shared", "hot", "interval", "seed"):
         if getattr(options, name) != parser.get_default(name):
             said.append(f"--{name} {getattr(options, name)}")
+    if options.topology != list(TOPOLOGIES):
+        said.append(f"--topology {' '.join(options.topology)}")
     command = f"python -m tests.benchmarks.fleet {' '.join(said)}"
-    case = Case(f"{options.nodes:,} nodes", command)
+    writers = options.nodes if options.writers is None else options.writers
+    often = f"{options.writes} time{'s' if options.writes > 1 else ''} in an hour"
+    case = Case(f"{options.nodes:,} nodes, of which {writers:,} write {often}", command)
     if options.saved:
         saved = json.loads(Path(options.saved).read_text())
         case, options.topology = Case(case.title, saved["command"], saved["rows"]), []
