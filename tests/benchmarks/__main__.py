@@ -70,7 +70,7 @@ def measure(options: argparse.Namespace) -> tuple[Report, int]:
         found.machines[kind] = machine(kind)
         # One run of all cases after the other, so that the machine's moods hit all of them.
         for number in range(options.repeat):
-            run = run_of(options, kind, figures, number)
+            run = run_of(options, kind, figures)
             for name, case in chosen.items():
                 started = time.monotonic()
                 try:
@@ -103,14 +103,14 @@ def show(options: argparse.Namespace, found: Report) -> None:
             console.print("", comparison(saved[kind], figures))
 
 
-def run_of(options: argparse.Namespace, kind: str, figures: Figures, number: int) -> Run:
+def run_of(options: argparse.Namespace, kind: str, figures: Figures) -> Run:
     """One run as the options have it."""
     return Run(
         kind=kind,
         figures=figures,
-        number=number,
         sizes=tuple(options.size),
-        shapes=tuple(options.shape),
+        shapes=tuple(options.shape or SHAPES),
+        all_shapes=bool(options.shape),
         rows=options.rows,
         some=options.some,
         writes=options.writes,
@@ -129,7 +129,7 @@ def command(options: argparse.Namespace, kind: str) -> str:
         said.append("--full")
     for name in ("shape", "size", *FULL):
         value = getattr(options, name)
-        usual = list(SHAPES) if name == "shape" else (FULL if options.full else QUICK)[name]
+        usual = None if name == "shape" else (FULL if options.full else QUICK)[name]
         if value != usual and not (name == "size" and value == [options.rows]):
             values = value if isinstance(value, list) else [value]
             said.append(
@@ -152,7 +152,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--database", choices=databases.KINDS, action="append", help="may be given several times (default: sqlite)")
     add("--only", choices=list(CASES), action="append", help="this case; may be given several times (default: all)")
     add("--profile", action="store_true", help="instead of the cases: a first pull, stage by stage")
-    add("--shape", choices=SHAPES, nargs="+", help="of the rows of pull, push and --profile (default: all)")
+    add(
+        "--shape",
+        choices=SHAPES,
+        nargs="+",
+        help="of the rows of pull, push and --profile (default: all; of a million rows the first)",
+    )
     add("--size", type=int, nargs="+", help="rows of pull, push and --profile")
     add("--rows", type=int, help="rows of the cases in which little changes in much; alone, of pull and push too")
     add("--some", type=int, help="conflicts, deletions, and rows over the slow link")
@@ -177,7 +182,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
             setattr(options, name, value)
     options.database = options.database or ["sqlite"]
     options.only = options.only or list(CASES)
-    options.shape = options.shape or list(SHAPES)
     return options
 
 

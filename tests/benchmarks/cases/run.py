@@ -13,11 +13,11 @@ class Run:
 
     kind: str
     figures: Figures
-    number: int
-    """Of this run, from 0: what is asked of the first run only is not interleaved."""
     sizes: tuple[int, ...]
     """Rows of the first pulls and pushes."""
     shapes: tuple[str, ...]
+    all_shapes: bool
+    """Whether a million rows are measured of each shape."""
     rows: int
     """Rows of the large database in which little changes."""
     some: int

@@ -113,7 +113,7 @@ def run(options: argparse.Namespace, name: str) -> dict[str, float]:
 
 
 def check(nodes: list[SimulatedNode]) -> None:
-    """G1: the same versions, clocks and losers everywhere."""
+    """G1: the same versions, clocks and vectors everywhere."""
     first = {key: entry.version for key, entry in nodes[0].ledger.items()}
     for node in nodes[1:]:
         assert {key: entry.version for key, entry in node.ledger.items()} == first, f"{node.name} differs"
