@@ -9,17 +9,15 @@ import random
 import sqlite3
 from typing import Any
 
-from django.apps import apps
 from django.core.management import call_command
-from django.core.management.color import no_style
-from django.db import connections
-from django.db.models import Count, Max
+from django.db import connections, transaction
 
 from handleref_sync import registry
 from handleref_sync.capture import install
+from handleref_sync.capture.base import vendor_for
 from handleref_sync.conf import settings
 
-MADE = {"django_content_type": "contenttypes.ContentType", "auth_permission": "auth.Permission"}
+MADE = ("django_content_type", "auth_permission")
 """Tables that `migrate` fills, and few tests touch."""
 _first: dict[str, Any] = {}
 """What was there before the first test: of a database in memory a copy, of another how many rows `migrate` made."""
@@ -110,22 +108,23 @@ def _flush(using: str) -> None:
         call_command("flush", verbosity=0, interactive=False, database=using, allow_cascade=True)
         _first[using] = _made(using)
         return
+    vendor = vendor_for(connection)
     if using not in _tables:
         names = connection.introspection.django_table_names(only_existing=True, include_views=False)
         _tables[using] = [name for name in names if name not in MADE]
-    quote = connection.ops.quote_name
-    with connection.cursor() as cursor:
-        cursor.execute(
-            " UNION ALL ".join(
-                f"SELECT {number} FROM (SELECT 1 AS one) x WHERE EXISTS (SELECT 1 FROM {quote(name)})"
-                for number, name in enumerate(_tables[using])
-            )
-        )
-        full = [_tables[using][number] for (number,) in cursor.fetchall()]
-    connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), full, allow_cascade=True))
+    full = vendor.filled(_tables[using])
+    # Not TRUNCATE: PostgreSQL makes new files for each table, and waits for the disk. Without triggers of any kind.
+    deletions = [f"DELETE FROM {vendor.quote(name)}" for name in full]
+    with transaction.atomic(using=using):
+        if connection.vendor == "postgresql":
+            deletions.insert(0, "SET LOCAL session_replication_role = 'replica'")
+        with vendor.applying():
+            for deletion in deletions:
+                vendor.execute(deletion)
     if using == settings.database:
         install.install(using)  # as post_migrate does after Django's flush
 
 
-def _made(using: str) -> list[dict[str, int]]:
-    return [apps.get_model(label).objects.using(using).aggregate(Count("pk"), Max("pk")) for label in MADE.values()]
+def _made(using: str) -> tuple[int, ...]:
+    counts = ", ".join(f"(SELECT count(*) FROM {name}), (SELECT max(id) FROM {name})" for name in MADE)
+    return vendor_for(connections[using]).rows(f"SELECT {counts}")[0]

@@ -86,6 +86,7 @@ def _postgresql(alias):
         "PORT": os.environ.get("PGPORT", "5432"),
         "USER": os.environ.get("PGUSER", "postgres"),
         "PASSWORD": os.environ.get("PGPASSWORD", ""),
+        "OPTIONS": {"options": "-c synchronous_commit=off"},  # what a test has written need not outlive a power cut
     }
 
 
