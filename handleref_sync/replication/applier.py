@@ -189,12 +189,13 @@ class Applier:
     def retry(self, after: Outcome | None = None) -> Outcome:
         """Try parked changes again: those that wait for what came with `after`, or all; and what that sets free."""
         total = Outcome()
+        if not self._anything_parked:
+            return total
         while True:
             arrived = None if after is None else [Record(m, key) for m, keys in after.keys.items() for key in keys]
             parked = parking.waiting(self.ledger, arrived) if arrived != [] else []
             if not parked:
                 return total
-            self._anything_parked = True
             retried = [(change_of(self.ledger, p), p.peer) for p in parked]
             self._brought = {change.version.dot: peer for change, peer in retried}
             after = self.apply([change for change, _ in retried])
@@ -298,11 +299,15 @@ class Applier:
             parking.superseded(ledger, now, self._brought.keys())
         outcome.applied = len(arrived) + len(plans)
         for change in arrived:
-            outcome.wrote(ledger.models[change.record.model], change.record.key, change.fields, change.values)
+            model = ledger.models[change.record.model]
+            outcome.keys[model.label].append(change.record.key)
+            if model.files:
+                outcome.names(model, change.fields, change.values)
         for plan in plans:
             if plan.decision.write:
                 record = plan.change.record
-                outcome.wrote(ledger.models[record.model], record.key, plan.fields, plan.values)
+                outcome.keys[record.model].append(record.key)
+                outcome.names(ledger.models[record.model], plan.fields, plan.values)
         return outcome
 
     def _hold(self, held: Sequence[Held]) -> int:
