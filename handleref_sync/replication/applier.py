@@ -70,12 +70,13 @@ def _apply_page(using: str, peer: Peer, page: Page, whole: bool, scope: str) -> 
         if page.head or (peer.pull_sequence, peer.pull_token) != page.cursor:  # not records out of the feed's order
             peer.mid_feed = not page.head
         peer.pull_sequence, peer.pull_token = page.cursor
-        if page.head and page.whole:
-            peer.rejoining = False
+        if page.head and page.whole and not Parked.objects.using(using).filter(peer=peer.name).exists():
+            peer.rejoining = False  # what waits is judged again when it is tried again
         peer.save(using=using, update_fields=["pull_sequence", "pull_token", "pull_scope", "mid_feed", "rejoining"])
         if outcome.parked:
             _refuse_flood(using, peer)
         if page.head and page.whole and whole and not parking.withheld(using):
+            _jump(ledger, peer, page)
             ledger.merge(page.vector)
         transaction.on_commit(lambda: announce(using, peer.name, ledger, outcome), using=using, robust=True)
     return outcome
@@ -130,6 +131,18 @@ def _check(ledger: Ledger, peer: Peer, changes: Iterable[Change]) -> None:
                 f"{peer.name} knows writes of this node that it doesn't have: it was restored from a backup.",
                 hint="Run sync_peer again: the node takes a new incarnation, and gets those writes back.",
             )
+
+
+def _jump(ledger: Ledger, peer: Peer, page: Page) -> None:
+    """Where the page's vector speaks of tombstones that were dropped before we got them.
+
+    Taking it over, we say that we know those deletions. So whoever else may still have such a record has to show it
+    here as it would have to where the tombstones were dropped: else it would keep it, as one that we know already.
+    """
+    if page.dropped and not ledger.vector().covers(page.dropped):
+        ledger.drop(page.dropped)
+        others = Peer.objects.using(ledger.using).exclude(pk=peer.pk)
+        others.update(rejoining=True, pull_sequence=0, pull_token="")
 
 
 def _given(node: str, change: Change) -> int:

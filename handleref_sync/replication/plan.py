@@ -229,15 +229,18 @@ class Planner:
 
         Who never heard of the deletion gets a new one, which knows its version, and that goes to the log.
         """
-        keys = purged(self.ledger, content.model, changes, known)
+        away = [c for c in changes if c.deleted or self.rights(c.version.dot).rejoining]
+        keys = purged(self.ledger, content.model, away, known)
         plans, others = list[Plan](), list[Change]()
         if not keys:
             return plans, changes
         for change in changes:
             if change.record.key not in keys:
                 others.append(change)
-            elif change.deleted:
+            elif change.deleted and self.ledger.incorporated_all(change.version.clock):
                 self.known[change.record] = change.version  # the tombstone itself: it may rest
+            elif change.deleted:
+                others.append(change)  # of one that was made again meanwhile, say: those behind us need it
             else:
                 version = change.version._replace(timestamp=change.version.timestamp + 1)
                 decision = Decision(False, version)
