@@ -6,7 +6,6 @@ Without arguments: every case, small enough for a few minutes. ``--full`` is wha
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 import traceback
@@ -18,7 +17,7 @@ from rich.console import Console
 from tests.benchmarks import databases
 from tests.benchmarks.cases import CASES, Run
 from tests.benchmarks.cases.stages import profile
-from tests.benchmarks.figures import Figures, comparison
+from tests.benchmarks.figures import Figures, Report, comparison, insert
 from tests.benchmarks.nodes import several
 
 SHAPES = ("rows", "narrow", "wide", "foreign keys", "origin keys", "history")
@@ -50,11 +49,25 @@ FULL: dict[str, Any] = {
 
 def main() -> int:
     options = parse()
-    console = Console(width=options.width)
+    began = time.monotonic()
+    if options.saved:
+        found, failures = Report.read(options.saved), 0
+    else:
+        found, failures = measure(options)
+    show(options, found)
+    if options.json:
+        found.write(options.json)
+    print(f"{time.monotonic() - began:.0f} s, {failures} failed", file=sys.stderr)
+    return min(failures, 1)
+
+
+def measure(options: argparse.Namespace) -> tuple[Report, int]:
+    """What was found, and how many cases failed."""
     chosen = {"profile": profile} if options.profile else {n: c for n, c in CASES.items() if n in options.only}
-    results, failures, began = {}, 0, time.monotonic()
+    found, failures = Report(), 0
     for kind in options.database:
-        figures = results[kind] = Figures(command(options, kind))
+        figures = found.figures[kind] = Figures(command(options, kind))
+        found.machines[kind] = machine(kind)
         # One run of all cases after the other, so that the machine's moods hit all of them.
         for number in range(options.repeat):
             run = run_of(options, kind, figures, number)
@@ -66,24 +79,28 @@ def main() -> int:
                     failures += 1
                     traceback.print_exception(error)
                 print(f"{kind}, run {number + 1}, {name}: {time.monotonic() - started:.0f} s", file=sys.stderr)
-    saved = json.loads(Path(options.compare).read_text())["databases"] if options.compare else {}
-    for kind, figures in results.items():
-        about = machine(kind)
-        if options.markdown:
-            print(f"## {about['database']}\n\n" + "\n".join(case.markdown() for case in figures.cases.values()))
+    return found, failures
+
+
+def show(options: argparse.Namespace, found: Report) -> None:
+    """As tables on the terminal, or as Markdown, there or in a page of the docs."""
+    console = Console(width=options.width)
+    saved = Report.read(options.compare).figures if options.compare else {}
+    for kind, figures in found.figures.items():
+        about = found.machines[kind]
+        if options.markdown or options.into:
+            on = f"{about['database']}, Python {about['python']}, Django {about['django']}, {about['cores']} cores."
+            text = "\n".join((f"{on}\n", *(case.markdown() for case in figures.cases.values())))
+            if options.into:
+                insert(Path(options.into), f"{'profile' if options.profile else 'figures'} of {kind}", text)
+            else:
+                print(text)
             continue
         console.print(f"\n{kind}: " + ", ".join(f"{name} {value}" for name, value in about.items()))
-        for found in figures.cases.values():
-            console.print(f"\n[bold]{found.title}[/bold]\n{found.command}", found.table(), sep="\n", highlight=False)
+        for case in figures.cases.values():
+            console.print(f"\n[bold]{case.title}[/bold]\n{case.command}", case.table(), sep="\n", highlight=False)
         if kind in saved:
-            console.print("", comparison(Figures.from_dict(saved[kind]), figures))
-    if options.json:
-        machines = {kind: machine(kind) for kind in results}
-        tables = {kind: figures.as_dict() for kind, figures in results.items()}
-        report = {"command": sys.argv[1:], "machine": machines, "databases": tables}
-        Path(options.json).write_text(json.dumps(report, indent=1, ensure_ascii=False))
-    print(f"{time.monotonic() - began:.0f} s, {failures} failed", file=sys.stderr)
-    return min(failures, 1)
+            console.print("", comparison(saved[kind], figures))
 
 
 def run_of(options: argparse.Namespace, kind: str, figures: Figures, number: int) -> Run:
@@ -147,6 +164,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--peer-rows", type=int, help="rows beside other libraries, which are installed for it; 0: not")
     add("--repeat", type=int, help="runs, of which the tables give the median, the least and the most")
     add("--json", metavar="FILE", help="keep every value there")
+    add("--from", dest="saved", metavar="FILE", help="measure nothing: show what --json kept there")
+    add("--into", metavar="FILE", help="put the tables into this page, between '% begin figures of KIND' and the end")
     add("--compare", metavar="FILE", help="a run that was kept by --json")
     add("--markdown", action="store_true", help="print the tables as docs/performance.md has them")
     add("--width", type=int, default=230, help="columns of the terminal")

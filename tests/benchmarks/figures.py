@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 import statistics
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -98,6 +101,26 @@ class Figures:
         return figures
 
 
+@dataclass
+class Report:
+    """The figures of all kinds of database, and on what they were taken."""
+
+    figures: dict[str, Figures] = field(default_factory=dict)
+    machines: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def write(self, file: str) -> None:
+        tables = {kind: figures.as_dict() for kind, figures in self.figures.items()}
+        report = {"machines": self.machines, "databases": tables}
+        Path(file).write_text(json.dumps(report, indent=1, ensure_ascii=False))
+
+    @classmethod
+    def read(cls, file: str) -> Report:
+        """The inverse of `write`."""
+        saved = json.loads(Path(file).read_text())
+        figures = {kind: Figures.from_dict(tables) for kind, tables in saved["databases"].items()}
+        return cls(figures, saved["machines"])
+
+
 def comparison(saved: Figures, now: Figures) -> Table:
     """The medians of two runs beside each other, where both have the figure."""
     table = Table(
@@ -117,3 +140,12 @@ def comparison(saved: Figures, now: Figures) -> Table:
                 table.add_row(title, row, column, number(then), number(this), ratio + mark)
     table.caption = "* the runs do not overlap"
     return table
+
+
+def insert(file: Path, name: str, text: str) -> None:
+    """Put `text` into a page of the docs, between the lines ``% begin NAME`` and ``% end NAME``."""
+    page = file.read_text()
+    between = re.compile(rf"(^% begin {re.escape(name)}\n).*?(^% end {re.escape(name)}$)", re.MULTILINE | re.DOTALL)
+    if not between.search(page):
+        raise SystemExit(f"{file} has no lines '% begin {name}' and '% end {name}'.")
+    file.write_text(between.sub(lambda found: f"{found[1]}\n{text.strip()}\n\n{found[2]}", page))

@@ -8,7 +8,7 @@ from tests.benchmarks.cases import CASES
 from tests.benchmarks.figures import Figures
 from tests.benchmarks.node.stages import STAGES
 
-SMALL = "--size 200 --rows 1000 --some 100 --writes 100 --models 3 --nodes --peer-rows 0"
+SMALL = "--size 200 --rows 1000 --some 100 --writes 100 --models --nodes 3 --peer-rows 0"
 ELSEWHERE = {"writers", "hub", "peers"}
 """Cases that need a server, or packages that are not installed here."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.benchmarks.cases.changes import IDLE, settle
 from tests.benchmarks.cases.run import Run
 from tests.benchmarks.figures import Case
@@ -28,7 +30,17 @@ def _idle(run: Run, case: Case, rows: int, models: int = 0, nodes: int = 0) -> N
             node.do("meet_nodes", nodes=nodes)
         settle(hub, edge)
         report = min((session(hub, edge) for _ in range(2 * IDLE)), key=lambda found: found["seconds"])
-    row = f"{rows:,} rows" + (f", {models} more models" if models else "") + (f", {nodes:,} nodes" if nodes else "")
+        row = (
+            f"{rows:,} rows" + (f", {models} more models" if models else "") + (f", {nodes:,} nodes" if nodes else "")
+        )
+        _note(case, row, report)
+        if nodes:
+            hub.do("advance_nodes")
+            hub.do("touch", rows=1)
+            _note(case, f"not idle: 1 change, and {nodes:,} nodes have gone on", session(hub, edge))
+
+
+def _note(case: Case, row: str, report: dict[str, Any]) -> None:
     case.note(row, "ms", report["seconds"] * 1000)
     case.note(row, "round trips", report["trips"])
     case.note(row, "bytes", report["bytes"])

@@ -27,8 +27,10 @@ class Exchange:
     conflicts: int = 0
     entries: int = 0
     """Of vectors, in the hello and its answer."""
-    moved: int = 0
+    grew: int = 0
     """Entries of the two vectors that grew."""
+    served: int = 0
+    """Of those, entries of the vector of the side that serves."""
     delays: list[int] = field(default_factory=list)
     """Milliseconds from each write until it came."""
 
@@ -122,5 +124,7 @@ def session(caller: SimulatedNode, server: SimulatedNode, now: int) -> Exchange:
         changes = list(feed.feed(reader.cursors[feed.name], reader.vector, exchange))
         reader.take(iter(changes), now, exchange)
         reader.cursors[feed.name] = head
-        exchange.moved += reader.merge(vector)
+        grew = reader.merge(vector)
+        exchange.grew += grew
+        exchange.served += grew if reader is server else 0
     return exchange
