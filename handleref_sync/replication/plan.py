@@ -229,11 +229,11 @@ class Planner:
 
         Who never heard of the deletion gets a new one, which knows its version, and that goes to the log.
         """
+        if not self.ledger.local.dropped:
+            return [], changes
         away = [c for c in changes if c.deleted or self.rights(c.version.dot).rejoining]
         keys = purged(self.ledger, content.model, away, known)
         plans, others = list[Plan](), list[Change]()
-        if not keys:
-            return plans, changes
         for change in changes:
             if change.record.key not in keys:
                 others.append(change)
