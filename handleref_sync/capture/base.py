@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from handleref_sync.exceptions import ConfigurationError
@@ -56,10 +57,16 @@ class Vendor(ABC):
         with self.connection.cursor() as cursor:
             cursor.execute(sql, params)
 
+    def changed(self, sql: str) -> int:
+        """Execute, and how many rows that made, changed or removed."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql)
+            return int(cursor.rowcount)
+
     def rows(self, sql: str, params: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
         with self.connection.cursor() as cursor:
             cursor.execute(sql, params)
-            return [tuple(row) for row in cursor.fetchall()]
+            return list(cursor.fetchall())
 
     def look(self, tables: Sequence[str]) -> None:
         """Answer `columns` and `present` for these tables from one look at all of them, until `forget` or a change.
@@ -184,6 +191,10 @@ class Vendor(ABC):
         content, and the next write here would carry it back to where the right value still is.
         """
         return True
+
+    def moments(self, values: Sequence[datetime]) -> Sequence[Any]:
+        """Aware times as the database driver takes them."""
+        return list(map(self.connection.ops.adapt_datetimefield_value, values))
 
     def bound_waits(self) -> None:  # noqa: B027 - not every database has something to do
         """Bound the time that this transaction waits for rows which the application holds."""

@@ -9,6 +9,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
@@ -172,6 +173,12 @@ class SQLite(Vendor):
             digits = "".join(map(str, value.as_tuple().digits)).strip("0")
             return value.is_finite() and len(digits) <= sys.float_info.dig
         return True
+
+    def moments(self, values: Sequence[datetime]) -> Sequence[Any]:
+        if self.connection.timezone is not UTC:
+            return super().moments(values)
+        adapt = self.connection.ops.adapt_datetimefield_value  # which asks three times whether it is aware
+        return [str(value.replace(tzinfo=None)) if value.tzinfo is UTC else adapt(value) for value in values]
 
     def among(self, column: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
         # As one JSON text, for parameters are limited. A NUL would end a text that comes out of JSON.

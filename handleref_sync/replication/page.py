@@ -9,12 +9,14 @@ from typing import Any
 
 from handleref_sync.core import hlc
 from handleref_sync.core.change import Change, Mark, Marked, Record, Version
+from handleref_sync.core.uncollected import uncollected
 from handleref_sync.core.version_vector import Dot, VersionVector
 from handleref_sync.exceptions import MalformedBody, TooLarge
 from handleref_sync.replication import shape
 
 Cursor = tuple[int, str]
 START: Cursor = (0, "")
+NONE = VersionVector()
 SAME_VERSION = "Bring both nodes to the same version of handleref_sync."
 
 
@@ -33,8 +35,11 @@ class Page:
     vector: VersionVector
     behind: int = 0
     """About how many changes are still to come."""
+    dropped: VersionVector = NONE
+    """What the tombstones knew that the feed's node has dropped: who lacked one can't get it from there any more."""
 
 
+@uncollected()
 def to_message(page: Page) -> dict[str, Any]:
     """The wire form: names are listed once in a header, rows are arrays that point into it."""
     models: dict[tuple[str, tuple[str, ...]], int] = {}
@@ -66,9 +71,11 @@ def to_message(page: Page) -> dict[str, Any]:
         "whole": page.whole,
         "vector": dict(page.vector),
         "behind": page.behind,
+        "dropped": dict(page.dropped),
     }
 
 
+@uncollected()
 def from_message(message: Mapping[str, Any], max_rows: int) -> Page:
     """The inverse of `to_message`. Raises TooLarge, or MalformedBody for whatever is not of that shape."""
     rows = message.get("rows")
@@ -90,6 +97,7 @@ def from_message(message: Mapping[str, Any], max_rows: int) -> Page:
             bool(message["whole"]),
             shape.vector(message["vector"]),
             shape.counter(message.get("behind", 0)),
+            shape.vector(message.get("dropped", {})),
         )
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise misshapen("page", error) from error
