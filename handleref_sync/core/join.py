@@ -61,7 +61,9 @@ def join(local: Change, incoming: Change, same: Same, granularity: Granularity) 
     version = Version(winner.version.dot, clock, winner.version.timestamp)
     concurrent = unaware(mine, theirs)
     if winner.deleted or loser.deleted:
-        lost: tuple[Lost, ...] = (whole_of(loser),) if concurrent and winner.deleted != loser.deleted else ()
+        # A deletion that knew the version, and not all that had been joined with it meanwhile, removes that unseen.
+        unseen = concurrent or any(not winner.version.clock.knows(mark.dot) for mark, _ in loser.carried.values())
+        lost: tuple[Lost, ...] = (whole_of(loser),) if unseen and winner.deleted != loser.deleted else ()
         again = not winner.deleted and bool(winner.carried) and concurrent
         return Joined(winner._replace(version=version), lost, again)
     here, there = local.content, incoming.content

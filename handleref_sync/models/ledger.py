@@ -42,7 +42,7 @@ class LocalNode(models.Model):
         max_length=60, blank=True, db_index=False, help_text="the peer on whose word it took its incarnation"
     )
     place = models.CharField(max_length=300, blank=True, help_text="where this database was when it was last used")
-    purged = models.BooleanField(default=False, help_text="tombstones were dropped here")
+    dropped = models.TextField(blank=True, help_text="what the tombstones knew that were dropped here, or before us")
     created = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -68,8 +68,10 @@ def purged(ledger: Ledger, model: Replicated, changes: Iterable[Change], known: 
     """The keys, of those not `known`, of records that were deleted here so long ago that their tombstones are purged.
 
     The invariant: what a clock knows that we have incorporated has a stamp here, waits here, or was purged.
+    `changes`: of peers that may lack tombstones that were dropped. Who had them and brings such a record knows that
+    it was deleted, and has made it again.
     """
-    if not ledger.local.purged:
+    if not ledger.local.dropped:
         return set()
     suspects = {
         change.record.key

@@ -70,12 +70,13 @@ def _apply_page(using: str, peer: Peer, page: Page, whole: bool, scope: str) -> 
         if page.head or (peer.pull_sequence, peer.pull_token) != page.cursor:  # not records out of the feed's order
             peer.mid_feed = not page.head
         peer.pull_sequence, peer.pull_token = page.cursor
-        if page.head and page.whole:
-            peer.rejoining = False
+        if page.head and page.whole and not Parked.objects.using(using).filter(peer=peer.name).exists():
+            peer.rejoining = False  # what waits is judged again when it is tried again
         peer.save(using=using, update_fields=["pull_sequence", "pull_token", "pull_scope", "mid_feed", "rejoining"])
         if outcome.parked:
             _refuse_flood(using, peer)
         if page.head and page.whole and whole and not parking.withheld(using):
+            _jump(ledger, peer, page)
             ledger.merge(page.vector)
         transaction.on_commit(lambda: announce(using, peer.name, ledger, outcome), using=using, robust=True)
     return outcome
@@ -130,6 +131,18 @@ def _check(ledger: Ledger, peer: Peer, changes: Iterable[Change]) -> None:
                 f"{peer.name} knows writes of this node that it doesn't have: it was restored from a backup.",
                 hint="Run sync_peer again: the node takes a new incarnation, and gets those writes back.",
             )
+
+
+def _jump(ledger: Ledger, peer: Peer, page: Page) -> None:
+    """Where the page's vector speaks of tombstones that were dropped before we got them.
+
+    Taking it over, we say that we know those deletions. So whoever else may still have such a record has to show it
+    here as it would have to where the tombstones were dropped: else it would keep it, as one that we know already.
+    """
+    if page.dropped and not ledger.vector().covers(page.dropped):
+        ledger.drop(page.dropped)
+        others = Peer.objects.using(ledger.using).exclude(pk=peer.pk)
+        others.update(rejoining=True, pull_sequence=0, pull_token="")
 
 
 def _given(node: str, change: Change) -> int:
@@ -189,12 +202,13 @@ class Applier:
     def retry(self, after: Outcome | None = None) -> Outcome:
         """Try parked changes again: those that wait for what came with `after`, or all; and what that sets free."""
         total = Outcome()
+        if not self._anything_parked:
+            return total
         while True:
             arrived = None if after is None else [Record(m, key) for m, keys in after.keys.items() for key in keys]
             parked = parking.waiting(self.ledger, arrived) if arrived != [] else []
             if not parked:
                 return total
-            self._anything_parked = True
             retried = [(change_of(self.ledger, p), p.peer) for p in parked]
             self._brought = {change.version.dot: peer for change, peer in retried}
             after = self.apply([change for change, _ in retried])
@@ -298,11 +312,15 @@ class Applier:
             parking.superseded(ledger, now, self._brought.keys())
         outcome.applied = len(arrived) + len(plans)
         for change in arrived:
-            outcome.wrote(ledger.models[change.record.model], change.record.key, change.fields, change.values)
+            model = ledger.models[change.record.model]
+            outcome.keys[model.label].append(change.record.key)
+            if model.files:
+                outcome.names(model, change.fields, change.values)
         for plan in plans:
             if plan.decision.write:
                 record = plan.change.record
-                outcome.wrote(ledger.models[record.model], record.key, plan.fields, plan.values)
+                outcome.keys[record.model].append(record.key)
+                outcome.names(ledger.models[record.model], plan.fields, plan.values)
         return outcome
 
     def _hold(self, held: Sequence[Held]) -> int:

@@ -92,7 +92,7 @@ def read_page(
         # The vector speaks of all that was ever written. Who takes it over without the stamps of a model that is not
         # named at present would never get those once it is named again.
         whole = whole and not (scan.head and (_beyond(ledger, scope) or _incomplete(ledger, scope)))
-        vector = ledger.vector()
+        vector, dropped = ledger.vector(), ledger.dropped
         behind = 0 if scan.head else ledger.local.sequence - scan.position
     place.mark(using)
     if vanished:
@@ -101,7 +101,7 @@ def read_page(
     given: Cursor = cursor
     if scan.position != after or not _remembered(reader, cursor, scope):
         given = again(using, lambda: give(using, reader, cursor, scan.position, scope))
-    return Page(changes, given, scan.head, whole, vector, behind)
+    return Page(changes, given, scan.head, whole, vector, behind, dropped)
 
 
 def read_records(using: str, records: Iterable[Record], scope: Scope) -> Page:

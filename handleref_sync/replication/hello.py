@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from handleref_sync import registry
 from handleref_sync.conf import settings
 from handleref_sync.core.version_vector import VersionVector
 from handleref_sync.exceptions import (
@@ -117,17 +118,14 @@ def hello(using: str, peer: Peer, *, starting: bool = False) -> Hello:
     ledger = Ledger(using)
     if not starting:
         refuse_unfinished(ledger.local)
-    seen = {
-        name: counter
-        for name, counter in Node.objects.using(using).values_list("name", "seen")
-        if name.partition("~")[0] == peer.name
-    }
+    nodes = Node.objects.using(using).values_list("name", "seen", "vector")
+    seen = {name: counter for name, counter, _ in nodes if name.partition("~")[0] == peer.name}
     return Hello(
         ledger.local.name,
         PROTOCOLS,
         VersionVector(seen),
         # Whoever rejoins has to show all that it has: tombstones that it never got may be purged here.
-        VersionVector() if peer.rejoining else ledger.vector(),
+        VersionVector() if peer.rejoining else VersionVector({name: vector for name, _, vector in nodes}),
         exchanged(ledger.models, peer),
         peer.relay,
         now_ms(),
@@ -165,10 +163,28 @@ def meet(using: str, peer: Peer, theirs: Hello, *, starting: bool = False) -> bo
         )
     restored = _restored(using, peer, theirs)
     keys.met(using, peer, theirs.next_key, theirs.knows_key)
+    fields: dict[str, Any] = {}
     if peer.known != str(theirs.vector):
-        peer.known = str(theirs.vector)
-        peer.save(using=using, update_fields=["known"])
+        fields["known"] = str(theirs.vector)
+    if local.dropped and _lacks(using, peer, theirs, VersionVector.parse(local.dropped)):
+        fields |= {"rejoining": True, "pull_sequence": 0, "pull_token": ""}
+    if fields:  # at once: by what it was known to have, nobody sees afterwards that it went back
+        vars(peer).update(fields)
+        peer.save(using=using, update_fields=[*fields])
     return restored
+
+
+def _lacks(using: str, peer: Peer, theirs: Hello, dropped: VersionVector) -> bool:
+    """Whether the peer has yet to show what it has, for it may lack tombstones that were dropped.
+
+    It was restored from a backup since it was last met; or it begins to show what it did not.
+    """
+    if theirs.vector.covers(dropped):
+        return False
+    models = exchanged(registry.replicated(using), peer) & theirs.models
+    other = peer.pull_scope not in ("", Scope(models, own_only=not peer.relay).name())
+    went_back = theirs.cursor[0] < peer.acknowledged or not theirs.vector.covers(VersionVector.parse(peer.known))
+    return other or went_back
 
 
 def _restored(using: str, peer: Peer, theirs: Hello) -> bool:

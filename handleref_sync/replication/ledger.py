@@ -123,6 +123,10 @@ class Ledger:
         """Whether a write that `clock` knows was incorporated here before this transaction."""
         return any(counter <= self._vector.get(node, 0) for node, counter in clock.items())
 
+    def incorporated_all(self, clock: VersionVector) -> bool:
+        """Whether all writes that `clock` knows were incorporated here before this transaction."""
+        return all(counter <= self._vector.get(node, 0) for node, counter in clock.items())
+
     def clock_of(self, node: int, counter: int, clock: str | None) -> VersionVector:
         """A stamp's clock, from its columns."""
         return VersionVector.of(Dot(self._names[node], counter)) if clock is None else VersionVector.parse(clock)
@@ -193,6 +197,18 @@ class Ledger:
 
     MOST_UNKNOWN = 5_000
     """Names of fields without a column that are noted for a model. Who sends more of them makes them up."""
+
+    @property
+    def dropped(self) -> VersionVector:
+        """What the tombstones knew that were dropped here, and those that others dropped and this node never had."""
+        return VersionVector.parse(self.local.dropped)
+
+    def drop(self, known: VersionVector) -> None:
+        """Tombstones that knew all this are gone."""
+        united = str(self.dropped.unite(known))
+        if united != self.local.dropped:
+            self.local.dropped = united
+            LocalNode.objects.using(self.using).filter(pk=self.local.pk).update(dropped=united)
 
     def note_unknown(self, unknown: Mapping[str, Iterable[str]]) -> None:
         """Note fields, by model, that came in changes and have no column here."""

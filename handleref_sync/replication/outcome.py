@@ -22,9 +22,8 @@ class Outcome:
     files: dict[str, dict[tuple[str, str], None]] = field(default_factory=lambda: defaultdict(dict))
     """Files that written rows name, by model label: (field, name of the file), in the order in which they came."""
 
-    def wrote(self, model: Replicated, key: str, fields: Sequence[str], values: Sequence[Any] | None) -> None:
-        """Note that the row of a record was given `values`, or deleted."""
-        self.keys[model.label].append(key)
+    def names(self, model: Replicated, fields: Sequence[str], values: Sequence[Any] | None) -> None:
+        """Note the files that a row names which was given `values`."""
         if model.files and values is not None:
             for name, value in zip(fields, values, strict=True):
                 if value and name in model.files:

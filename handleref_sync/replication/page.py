@@ -16,6 +16,7 @@ from handleref_sync.replication import shape
 
 Cursor = tuple[int, str]
 START: Cursor = (0, "")
+NONE = VersionVector()
 SAME_VERSION = "Bring both nodes to the same version of handleref_sync."
 
 
@@ -34,6 +35,8 @@ class Page:
     vector: VersionVector
     behind: int = 0
     """About how many changes are still to come."""
+    dropped: VersionVector = NONE
+    """What the tombstones knew that the feed's node has dropped: who lacked one can't get it from there any more."""
 
 
 @uncollected()
@@ -68,6 +71,7 @@ def to_message(page: Page) -> dict[str, Any]:
         "whole": page.whole,
         "vector": dict(page.vector),
         "behind": page.behind,
+        "dropped": dict(page.dropped),
     }
 
 
@@ -93,6 +97,7 @@ def from_message(message: Mapping[str, Any], max_rows: int) -> Page:
             bool(message["whole"]),
             shape.vector(message["vector"]),
             shape.counter(message.get("behind", 0)),
+            shape.vector(message.get("dropped", {})),
         )
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise misshapen("page", error) from error

@@ -27,6 +27,18 @@ def check(using: str) -> bool:
 
     Raises PlaceChanged where the operator has to say what happened, ConfigurationError for a mark that can't be read.
     """
+    local = refuse_elsewhere(using)
+    known = _read(local.name)
+    if known is None or _behind(local, *known):
+        return False
+    with locked(using) as ledger:
+        if not _behind(ledger.local, *known):
+            renew(ledger)
+    return True
+
+
+def refuse_elsewhere(using: str) -> LocalNode:
+    """This database's own node, if it is where it was. Raises PlaceChanged."""
     local = local_node(using)
     if settings.check_place:
         here = vendor_for(connections[using]).place()
@@ -38,13 +50,7 @@ def check(using: str) -> bool:
                 hint="Say what happened. Moved, and the old one is gone: sync_init --moved. Restored from a backup:"
                 " sync_init --restored. A copy of a node that goes on: set another NODE, and sync_init --new-node.",
             )
-    known = _read(local.name)
-    if known is None or _behind(local, *known):
-        return False
-    with locked(using) as ledger:
-        if not _behind(ledger.local, *known):
-            renew(ledger)
-    return True
+    return local
 
 
 def _behind(local: LocalNode, incarnation: str, sequence: int) -> bool:

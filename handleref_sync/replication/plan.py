@@ -107,6 +107,8 @@ class Planner:
         by_model: dict[str, list[Change]] = defaultdict(list)
         now, limit = now_ms(), int(settings.max_clock_skew * 1000)
         aliases = {label: model.aliases for label, model in self.ledger.models.items() if model.aliases}
+        changes = list(changes)
+        hurried = hlc.too_far_ahead(max((c.version.timestamp for c in changes), default=0), now, limit)
         believed = self.alike is not None and self.alike.relay
         for change in changes:
             label, timestamp = change.record.model, change.version.timestamp
@@ -114,7 +116,7 @@ class Planner:
                 self.held.append(Held(change, Reason.NOT_PERMITTED, why))
             elif label not in self.ledger.models:
                 self.held.append(Held(change, Reason.UNKNOWN_MODEL, f"{label} is not replicated here"))
-            elif hlc.too_far_ahead(timestamp, now, limit):
+            elif hurried and hlc.too_far_ahead(timestamp, now, limit):
                 # Before it touches any clock of ours: what it ticks from it would be too far ahead as well.
                 ahead = (hlc.milliseconds(timestamp) - now) // 1000
                 self.held.append(Held(change, Reason.CLOCK_AHEAD, f"{ahead} s ahead of this node's clock"))
@@ -227,13 +229,18 @@ class Planner:
 
         Who never heard of the deletion gets a new one, which knows its version, and that goes to the log.
         """
-        keys = purged(self.ledger, content.model, changes, known)
-        plans, others = [], []
+        if not self.ledger.local.dropped:
+            return [], changes
+        away = [c for c in changes if c.deleted or self.rights(c.version.dot).rejoining]
+        keys = purged(self.ledger, content.model, away, known)
+        plans, others = list[Plan](), list[Change]()
         for change in changes:
             if change.record.key not in keys:
                 others.append(change)
-            elif change.deleted:
+            elif change.deleted and self.ledger.incorporated_all(change.version.clock):
                 self.known[change.record] = change.version  # the tombstone itself: it may rest
+            elif change.deleted:
+                others.append(change)  # of one that was made again meanwhile, say: those behind us need it
             else:
                 version = change.version._replace(timestamp=change.version.timestamp + 1)
                 decision = Decision(False, version)

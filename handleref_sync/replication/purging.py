@@ -1,9 +1,10 @@
 """Letting tombstones go that nobody needs any more.
 
 The invariant: a record that was deleted never comes back by itself. A tombstone goes only when every peer has it, and
-only if our version vector covers all that it knows: whatever version of the record then still turns up, from a node
-that was away or a backup of one, knows a write that we have incorporated, and a record of which that is so and which
-has no stamp here was purged. See `plan.Planner`, which buries it again.
+only if our version vector covers all that it knows. What these tombstones knew is kept, united to one vector. A peer
+that may lack one of them, for it was away, was restored from a backup or is new, has to show all that it has
+(`Peer.rejoining`). Whatever version of such a record it then brings knows a write that we have incorporated, and a
+record of which that is so and which has no stamp here was purged. See `plan.Planner`, which buries it again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from django.db.models import Q
 
 from handleref_sync.core import hlc
 from handleref_sync.core.version_vector import VersionVector
-from handleref_sync.models import LocalNode, Parked, Peer, Stamp
+from handleref_sync.models import Parked, Peer, Stamp
 from handleref_sync.replication import lives
 from handleref_sync.replication.feed import key_of
 from handleref_sync.replication.ledger import Ledger, local_node, locked, now_ms
@@ -65,7 +66,9 @@ def purge(using: str, *, keep: timedelta, older_than: timedelta | None = None, d
             rows = list(_tombstones(using).filter(sequence__gt=after).order_by("sequence")[:CHUNK])
             going = _unneeded(ledger, rows, report, keep)
             if going and not dry_run:
-                LocalNode.objects.using(using).update(purged=True)
+                ledger.drop(
+                    VersionVector.union(ledger.clock_of(row.node_id, row.counter, row.clock) for row in going)
+                )
                 Stamp.objects.using(using).filter(pk__in=[row.pk for row in going]).delete()
         if len(rows) < CHUNK:
             return report

@@ -52,6 +52,9 @@ class Responder:
         }
         if action not in answers:
             raise MalformedBody(f"There is no action {action!r}.", hint=f"Use {', '.join(answers)}.")
+        # Not in the hello alone: a session may have begun with the database that this one is a copy of.
+        if action != "hello":  # which looks at more than that
+            place.refuse_elsewhere(self.using)
         return answers[action](message)
 
     def _hello(self, message: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,12 +36,14 @@ class Rights:
     only_models: frozenset[str] | None = None
     read_only: frozenset[str] = frozenset()
     """Labels of models, and ``label.field``."""
+    rejoining: bool = False
+    """Whether it may lack tombstones that were dropped here."""
 
     @classmethod
     def of(cls, peer: Peer) -> Rights:
         """Those that the flags of `peer` give it."""
         read_only = default_read_only() if peer.read_only is None else peer.read_only
-        return cls(peer.name, peer.relay, only_models(peer), frozenset(map(str.lower, read_only)))
+        return cls(peer.name, peer.relay, only_models(peer), frozenset(map(str.lower, read_only)), peer.rejoining)
 
     def exchanges(self, change: Change) -> bool:
         """Whether it is about a model, or the log's entry about one, that the peer has to do with."""
@@ -131,5 +133,5 @@ class RightsOf:
         if name not in self._known:
             peer = Peer.objects.using(self._using).filter(name=name).first()
             # Who is no peer any more has the rights of a newcomer.
-            self._known[name] = Rights.of(peer or Peer(name=name))
+            self._known[name] = Rights.of(peer or Peer(name=name, rejoining=True))
         return self._known[name]

@@ -268,7 +268,7 @@ def _fields(message: dict[str, Any], kinds: dict[str, type]) -> tuple[dict[str, 
 def _save(using: str, name: str, url: str, public_key: bytes, **flags: Any) -> Peer:
     """Make or renew the peer. Its flags stay what they were, if it was known."""
     values: dict[str, Any] = {"url": url, "public_key": public_key, "next_public_key": None, "revoked": None}
-    if LocalNode.objects.using(using).filter(purged=True).exists():
+    if LocalNode.objects.using(using).exclude(dropped="").exists():
         # It may still have what was deleted here so long ago that nobody remembers: it has to show all of it.
         values |= {"rejoining": True, "pull_sequence": 0, "pull_token": ""}
     rows = Peer.objects.using(using)

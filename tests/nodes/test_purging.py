@@ -3,10 +3,16 @@
 from datetime import timedelta
 
 import pytest
+from django.db import connections
 
-from handleref_sync.models import Conflict, LocalNode, Peer, Stamp
+from handleref_sync.capture.base import vendor_for
+from handleref_sync.models import Conflict, LocalNode, Node, Peer, Stamp
+from handleref_sync.replication import lives
 from handleref_sync.replication.purging import purge
+from handleref_sync.replication.stamping import stamp
+from handleref_sync.transport import pairing
 from tests.nodes.network import ALIASES, ORDERS, Network, tick
+from tests.refapp.models import Owner
 from tests.testapp.models import Item, Tag
 
 pytestmark = pytest.mark.django_db(databases=list(ALIASES.values()), transaction=True)
@@ -62,7 +68,7 @@ def test_a_dry_run_drops_nothing(net, lamp):
     tick()
     assert purge(A, keep=NOW, dry_run=True).purged == 1
     assert tombstones(A) == 1
-    assert not LocalNode.objects.using(A).get().purged
+    assert not LocalNode.objects.using(A).get().dropped
 
 
 def test_what_came_in_part_only_is_kept(net):
@@ -129,3 +135,72 @@ def test_a_tombstone_that_comes_again_rests(net, lamp):
     net.heal(ORDERS[0])
     assert tombstones(A) == 0
     assert LocalNode.objects.using(A).get().sequence == before
+
+
+def test_what_is_made_again_where_the_deletion_is_known_is_taken(net):
+    """b has the tombstone that a has dropped. What b makes there knows that it was deleted, and is no mistake."""
+    Owner.objects.using(A).create(name="anna")
+    net.everywhere()
+    delete(A, Owner)
+    net.everywhere()
+    tick()
+    assert purge(A, keep=NOW).purged == 1
+    Owner.objects.using(B).create(name="anna")
+    net.heal(ORDERS[0])
+    for using in (A, B, C):
+        assert Owner.objects.using(using).count() == 1
+        assert not Conflict.objects.using(using).exists()
+
+
+@pytest.mark.parametrize("starts", ["a", "b"])
+def test_who_was_restored_from_an_older_backup_brings_nothing_back(net, starts):
+    """b knew of the deletion, so that the tombstone could go, and then goes back to before it."""
+    Item.objects.using(A).create(name="lamp")
+    net.everywhere()
+    before = {model: list(model.objects.using(B).values()) for model in (Stamp, Peer)}
+    nodes = list(Node.objects.using(B).values())
+    sequence = LocalNode.objects.using(B).get().sequence
+    delete(A, Item)
+    net.everywhere()
+    tick()
+    assert purge(A, keep=NOW).purged == 1
+    with vendor_for(connections[B]).applying():
+        Item.objects.using(B).create(id=next(s["pk_text"] for s in before[Stamp]), name="lamp")
+    for model, rows in before.items():
+        model.objects.using(B).all().delete()
+        model.objects.using(B).bulk_create(model(**row) for row in rows)
+    for node in nodes:
+        Node.objects.using(B).filter(pk=node["id"]).update(vector=node["vector"], seen=node["seen"])
+    LocalNode.objects.using(B).update(sequence=sequence)
+    lives.restored(B)
+    other = {"a": "b", "b": "a"}[starts]
+    for _ in range(2):
+        net.ok(starts, other)
+    assert not Item.objects.using(B).exists()
+    assert not Item.objects.using(A).exists()
+
+
+def test_who_took_over_what_another_had_dropped_lets_a_third_show_what_it_has(net):
+    """c comes late and never had the tombstone; b, who was away, meets c alone."""
+    Peer.objects.all().delete()
+    for using in (B, C):
+        Peer.objects.using(using).all().delete()
+
+    def pair(one, other):
+        for here, there in ((one, other), (other, one)):
+            pairing._save(ALIASES[here], there, "", b"", read_only=[])
+
+    pair("a", "b")
+    Item.objects.using(A).create(name="lamp")
+    net.ok("b", "a")
+    delete(A, Item)
+    stamp(A)
+    tick()
+    assert purge(A, keep=NOW, older_than=NOW).forgotten == ["b"]
+    pair("b", "c")
+    pair("c", "a")
+    net.ok("c", "a")
+    for _ in range(2):
+        net.ok("c", "b")
+    assert not Item.objects.using(B).exists()
+    assert not Item.objects.using(C).exists()

@@ -11,6 +11,10 @@ import sys
 import time
 import traceback
 from collections import Counter
+from typing import Any
+
+MOST = 8
+"""Nodes of a history on a server, where each needs a database: what has more is left out."""
 
 
 def main() -> int:
@@ -21,13 +25,26 @@ def main() -> int:
     parser.add_argument("--first", type=int, metavar="S", help="seeds from this one on, instead of fresh ones")
     parser.add_argument("--seconds", type=float, help="as long as this, instead of a number of seeds")
     parser.add_argument("--until-failure", action="store_true", help="until one breaks something")
+    parser.add_argument("--database", choices=("sqlite", "postgresql", "mariadb"), default="sqlite")
     parser.add_argument("--nodes", type=int, help="so many nodes in each history")
     parser.add_argument("--shrink", action=argparse.BooleanOptionalAction, default=True, help="shorten what fails")
     parser.add_argument("--digest", action="store_true", help="print what each history ends with, in a word")
     parser.add_argument("--steps", action="store_true", help="print each history")
     options = parser.parse_args()
+    if options.database == "mariadb":
+        import pymysql
+
+        pymysql.install_as_MySQLdb()  # as in the tests' settings
     _start()
-    return _run(options)
+    if options.database == "sqlite":
+        return _run(options)
+    from tests.simulation.servers import STORES
+
+    store = STORES[options.database]()
+    try:
+        return _run(options, store)
+    finally:
+        store.end()
 
 
 def _start() -> None:
@@ -49,7 +66,7 @@ def _seeds(options: argparse.Namespace) -> list[int] | range:
     return range(first, first + (1 << 40 if endless else options.seeds))
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace, store: Any = None) -> int:
     from tests.simulation.generate import generate
     from tests.simulation.play import play
     from tests.simulation.shrink import shrink
@@ -62,9 +79,11 @@ def _run(options: argparse.Namespace) -> int:
         if options.seconds and time.monotonic() - started > options.seconds:
             break
         history = generate(seed, options.nodes)
+        if store is not None and len(history.nodes) > MOST:
+            continue
         if options.steps:
             print(history)
-        result = play(history)
+        result = play(history, store)
         played += 1
         if options.digest:
             print(seed, result.digest)
@@ -76,9 +95,9 @@ def _run(options: argparse.Namespace) -> int:
             print(f"\nseed {seed} breaks: {result.broken}", flush=True)
             if result.error is not None:
                 traceback.print_exception(result.error, limit=-6)
-            if options.shrink:
+            if options.shrink and store is None:
                 print(shrink(history, result.kind), flush=True)
-            print(f"again: python -m tests.simulation --seed {seed}", flush=True)
+            print(f"again: python -m tests.simulation --database {options.database} --seed {seed}", flush=True)
             if options.until_failure:
                 break
     for name, number in sorted(total.items()):

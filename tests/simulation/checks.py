@@ -7,17 +7,19 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from handleref_sync import registry, wire
-from handleref_sync.core.version_vector import VersionVector
+from handleref_sync.core.version_vector import Dot, VersionVector
 from handleref_sync.replication.collisions import uniques
-from tests.simulation.oracle import ENTRY, Held, Written, alike, plain, row_of
+from tests.simulation.oracle import ENTRY, STAMP, Held, Written, alike, plain, row_of
 from tests.simulation.state import state
-from tests.simulation.steps import Sync
+from tests.simulation.steps import Flags, Sync
 from tests.simulation.world import Broken, Node, World
 
 if TYPE_CHECKING:
     from tests.simulation.play import Player
 
-PARKED = "SELECT model, key, reason, waits_for, timestamp, data, detail FROM handleref_sync_parked ORDER BY sequence"
+PARKED = (
+    'SELECT model, "key", reason, waits_for, timestamp, data, detail FROM handleref_sync_parked ORDER BY sequence'
+)
 
 ECHO = "SELECT 1 FROM handleref_sync_capture WHERE op <> 'D'"
 """At rest nobody writes. A deletion may be noted all the same: of a row that no trigger saw go."""
@@ -68,11 +70,24 @@ def rest(player: Player, pairs: Iterable[tuple[str, str]]) -> None:
     raise Broken(f"G6 it does not come to rest: {moved} moved, errors: {errors}")
 
 
+def rejoining(player: Player) -> list[tuple[str, str]]:
+    """Links that nothing needs, of which a side has yet to show all that it has: another tombstone may know more."""
+    sql = "SELECT name FROM handleref_sync_peer WHERE rejoining"
+    found = {(one, other) for one, node in player.world.nodes.items() for (other,) in node.rows(sql)}
+    mutual = {(one, other) for one, other in found if other in player.world.peers(one)}
+    return sorted({(min(pair), max(pair)) for pair in mutual})
+
+
 def settle(player: Player) -> None:
     """Come to rest; then operators and time settle what they alone can."""
     world = player.world
     for _ in range(12):
         rest(player, player.pairs)
+        if back := rejoining(player):
+            for one, other in back:
+                player._flags(Flags(one, other))
+                player._flags(Flags(other, one))
+            rest(player, [*player.pairs, *back])
         parked = [(node, row) for node in world.nodes.values() for row in node.rows(PARKED)]
         ahead = [row[4] for _, row in parked if row[2] == "clock-ahead"]
         unique = [(node, row) for node, row in parked if row[2] == "unique"]
@@ -127,25 +142,51 @@ class Checks:
         self.player, self.world, self.oracle = player, player.world, player.oracle
         self.nodes = list(self.world.nodes.values())
         self.moving = set(player.pairs)
+        self.dropped = {(record, str(dot)) for record, dot in self.oracle.buried}
+        """Tombstones that some have dropped and others not yet."""
 
     def all(self) -> None:
+        self.state_of_all()
+        self.again()
+
+    def state_of_all(self) -> None:
+        """What can be seen without another message."""
+        self.nothing_comes_back()
         self.equal()
         self.nothing_lost()
         self.rows_are_whole()
-        self.again()
 
     def equal(self) -> None:
         """G1"""
         first, *others = self.nodes
-        expected = state(first)
+        expected = self._comparable(state(first))
         for node in others:
-            found = state(node)
+            found = self._comparable(state(node))
             for part in ("rows", "stamps", "log"):
                 if found[part] != expected[part]:
                     raise Broken(
                         f"G1 {part} of {first.name} and {node.name}: {_difference(expected[part], found[part])}"
                     )
         self.state = expected
+
+    def _comparable(self, found: dict[str, dict[Any, Any]]) -> dict[str, dict[Any, Any]]:
+        """Without the tombstones that some have dropped and others not yet, and without what only those knew."""
+        for record, known in self.oracle.purged.items():
+            stamp = found["stamps"].get(record)
+            if stamp is not None and stamp[3]:
+                self.dropped.add((record, stamp[0]))
+                del found["stamps"][record]
+            elif stamp is not None:
+                found["stamps"][record] = (stamp[0], str(VersionVector.parse(stamp[1]).unite(known)), *stamp[2:])
+        return found
+
+    def nothing_comes_back(self) -> None:
+        """What was deleted before its tombstone was dropped is not there again."""
+        for node in self.nodes:
+            for pk, key, _, _, deleted, _, author, counter, label in node.rows(STAMP):
+                record = (label, plain(pk) if key is None else key)
+                if not deleted and self.oracle.forgotten(record).knows(Dot(author, counter)):
+                    raise Broken(f"G9 {record} is back on {node.name} as {author}:{counter}, which was deleted")
 
     def nothing_lost(self) -> None:
         """G2 and G7, against every write that was ever stamped and that anybody still could know."""
@@ -177,6 +218,7 @@ class Checks:
                     or any(clock.knows(written.dot) for clock in joint.get(record, ()))
                     or written.dot in seen
                     or (record in parked and parked[record].knows(written.dot))
+                    or (record, dot) in self.dropped
                     or self._known_by_a_product(models, written, writes)
                 ):
                     good.append(written)
@@ -200,7 +242,7 @@ class Checks:
     def rows_are_whole(self) -> None:
         """Nothing dangles, each row has its stamp and each stamp its row, with the content that was written."""
         for node in self.nodes:
-            dangling = node.rows("PRAGMA foreign_key_check")
+            dangling = node.store.dangling(node.alias)
             if dangling:
                 raise Broken(f"rows dangle on {node.name}: {dangling}")
             if node.rows("SELECT 1 FROM handleref_sync_capture"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.simulation.steps import At, Crash, History, Sync, Write
+from tests.simulation.steps import At, Backup, Clock, Crash, Gc, History, Restore, Sync, Write
 
 SEEDS: dict[int, str] = {
     3: "a later side that a resolver took over a deletion was written again with the timestamp that it had",
@@ -25,6 +25,38 @@ HISTORIES: dict[str, History] = {
                 ),
             ),
             Write("a", "basket words", b=1, value=11),
+        ),
+    ),
+    "what had been joined with a version by fields, went with a deletion that did not know it, unlogged": History(
+        ("a", "b", "c"),
+        (("c", "a"), ("c", "b")),
+        (
+            Clock("a", offset=-5000),
+            *(Write("c", "report", value=10), Write("c", "report", a=1, b=1, value=11)),
+            *(Sync("a", "c"), Sync("c", "b", rows=1, eager=True), Write("c", "report body", a=1, value=2)),
+            *(Write("a", "report", b=5, value=10), Write("c", "report parent", a=2, value=11)),
+            *(Sync("b", "c", rows=1, eager=True), Write("b", "report title", a=1, b=1, value=12)),
+            Write("b", "report body", a=1, b=3, value=2),
+            Sync(
+                "c",
+                "a",
+                rows=1,
+                meanwhile=(
+                    At(5, Sync("b", "c", rows=1)),
+                    At(79, Write("a", "report title", a=3), node="a"),
+                    At(6, Write("a", "delete report", a=3, b=1, value=15)),
+                ),
+            ),
+            *(Write("b", "report parent", a=5, value=16), Sync("c", "b", rows=1)),
+            Write("b", "delete report", b=1, value=18),
+        ),
+    ),
+    "a backup from before a deletion, where the last that was known of it was from before the push": History(
+        ("b", "c"),
+        (("b", "c"),),
+        (
+            *(Write("b", "tag for items", a=1, b=1, value=21), Sync("c", "b"), Backup("c")),
+            *(Write("b", "delete tag of items", value=25), Sync("b", "c"), Gc("b", late=0), Restore("c", 3)),
         ),
     ),
 }

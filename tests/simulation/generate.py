@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from tests.simulation import kinds  # noqa: F401 - they register themselves
 from tests.simulation.steps import (
@@ -10,23 +11,29 @@ from tests.simulation.steps import (
     At,
     Backup,
     Clock,
+    Copy,
     Crash,
     Flags,
     Forget,
+    Gc,
     History,
     Join,
     Late,
     Link,
+    Move,
     Pair,
     Restore,
+    Revoke,
+    Rights,
     Step,
     Sync,
+    Told,
     Wait,
     Write,
     WriteBack,
     name_of,
 )
-from tests.simulation.writes import THEMES
+from tests.simulation.writes import FIELDS, MODELS, THEMES
 
 SHAPES = ("star", "chain", "ring", "mesh", "random")
 DAY = 86_400_000
@@ -70,8 +77,8 @@ class _Generator:
         count = count or (rnd.randint(9, 50) if many else few)
         self.names = tuple(name_of(number) for number in range(count))
         self.pairs = links(rnd.choice(SHAPES), self.names, rnd)
-        themes = rnd.sample(sorted(THEMES), rnd.choice((1, 1, 2, 3)))
-        self.kinds = [name for theme in themes for name in THEMES[theme]]
+        self.themes = rnd.sample(sorted(THEMES), rnd.choice((1, 1, 2, 3)))
+        self.kinds = [name for theme in self.themes for name in THEMES[theme]]
         self.rows = rnd.choice((1, 2, 3, 5, 2000))
         self.troubles = rnd.choice((0.0, 0.1, 0.4))
         late = tuple(name for name in self.names[1:] if rnd.random() < 0.1)
@@ -79,7 +86,11 @@ class _Generator:
         steps: list[Step] = [self.clock(name) for name in self.names if rnd.random() < 0.15]
         if rnd.random() < 0.7:
             steps += self.begin()
+        self.copies: list[str] = []
         steps += [self.step() for _ in range(length)]
+        for _ in range(rnd.choice((0, 0, 0, 1, 1, 2))):
+            at = rnd.randint(0, len(steps))
+            steps[at:at] = self.away()
         for name in late:
             steps.insert(rnd.randint(0, len(steps)), Join(name))
         return History(self.names, self.pairs, tuple(steps), late, rnd.choice(SHAPES))
@@ -115,14 +126,60 @@ class _Generator:
             "link": Link(*pair, up=rnd.random() < 0.5),
             "late": Late(rnd.choice((0, rnd.randint(0, 10), rnd.randint(0, 300)))),
             "backup": Backup(node),
-            "restore": Restore(node, rnd.randint(0, 5), told=rnd.random() < 0.3),
+            "restore": Restore(node, rnd.randint(0, 5), rnd.random() < 0.3, elsewhere=rnd.random() < 0.2),
             "pair": Pair(node, other),
-            "forget": Forget(here, there),
+            "forget": Forget(here, there, for_good=rnd.random() < 0.3),
+            "revoke": Revoke(here, there),
+            "rights": self.rights(here, there),
+            "gc": Gc(node, *self.ages()),
+            "move": Move(node),
+            "told": Told(rnd.choice((node, *self.copies)), other),
             "flags": Flags(here, there, *(rnd.random() < 0.7 for _ in range(3))),
             "write back": WriteBack(node, rnd.randint(0, 9), dismiss=rnd.random() < 0.3),
         }
-        weights = (3, 2, 3, 3, 4, 5, 1, 1, 4, 2)
-        return choices[rnd.choices(list(choices), weights)[0]]
+        weights = (3, 2, 3, 3, 4, 5, 2, 1, 1, 4, 3, 1, 2, 4, 2)
+        chosen = rnd.choices([*choices, "copy"], [*weights, 2])[0]
+        return self.copy(node) if chosen == "copy" else choices[chosen]
+
+    def rights(self, here: str, there: str) -> Rights:
+        """A few models that are exchanged, or that the peer may not write, or fields of such."""
+        rnd = self.rnd
+        labels = sorted({label for theme in self.themes for label in MODELS[theme]})
+        only = read_only = ()
+        if rnd.random() < 0.4:
+            only = tuple(rnd.sample(labels, rnd.randint(1, len(labels))))
+        if rnd.random() < 0.7:
+            names = labels + [f"{label}.{field}" for label in labels for field in FIELDS.get(label, ())]
+            read_only = tuple(rnd.sample(names, rnd.randint(1, min(3, len(names)))))
+        return Rights(here, there, only or None, read_only)
+
+    def ages(self) -> tuple[int, int | None]:
+        """What is kept of tombstones, and when a peer is late: seconds."""
+        return self.rnd.choice((0, 60, 86_400)), self.rnd.choice((None, None, 0, 86_400))
+
+    def copy(self, node: str) -> Copy:
+        self.copies.append(f"copy{len(self.copies)}")
+        return Copy(node, self.copies[-1], None if self.rnd.random() < 0.5 else self.rnd.randint(0, 5))
+
+    def away(self) -> list[Step]:
+        """One is away, or goes back to a backup, while others delete and drop the tombstones; then it is back."""
+        rnd = self.rnd
+        gone = rnd.choice(self.names)
+        others = [name for name in self.names if name != gone]
+        pairs = [pair for pair in self.pairs if gone not in pair]
+        deletes = [kind for kind in self.kinds if "delete" in kind] or self.kinds
+        steps: list[Step] = [Backup(gone)]
+        for _ in range(rnd.randint(1, 4)):
+            steps.append(replace(self.write(rnd.choice(others)), kind=rnd.choice(deletes)))
+        back = rnd.random() < 0.3
+        rounds = [*pairs, *reversed(pairs)]
+        steps += [Sync(*pair) for pair in ([*self.pairs, *reversed(self.pairs)] if back else rounds)]
+        steps.append(Wait(rnd.choice((0, 700, 100_000))))
+        keep, late = self.ages()
+        steps += [Gc(name, keep, late) for name in others if rnd.random() < 0.8]
+        steps += [self.write(rnd.choice((gone, rnd.choice(others)))) for _ in range(rnd.randint(0, 4))]
+        steps.append(Restore(gone, rnd.randint(0, 5), rnd.random() < 0.5) if back else Pair(gone, rnd.choice(others)))
+        return steps + [self.sync(0) for _ in range(rnd.randint(0, 3))]
 
     def write(self, node: str) -> Write:
         rnd = self.rnd

@@ -14,6 +14,13 @@ from tests.resolverapp.models import Basket, Price, Report
 from tests.simulation.writes import NAMES, Undone, change, delete, deletes, kind, nth, simple
 from tests.testapp.models import Airport, Country, Item, Tag
 
+INTO = "INTO testapp_tag (id, name) VALUES (%s, %s)"
+REPLACE = {
+    "sqlite": f"INSERT OR REPLACE {INTO}",
+    "postgresql": f"INSERT {INTO} ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name",
+    "mysql": f"REPLACE {INTO}",
+}
+
 # -- tags: a UUID as key, raw SQL, bulk writes ---------------------------------------------------------------
 
 
@@ -49,7 +56,7 @@ def _(using: str, a: int, b: int, value: int) -> None:
     tag = nth(Tag, using, a)
     if tag is not None:
         with connections[using].cursor() as cursor:
-            cursor.execute("INSERT OR REPLACE INTO testapp_tag (id, name) VALUES (%s, %s)", [tag.pk.hex, f"p{value}"])
+            cursor.execute(REPLACE[connections[using].vendor], [tag.pk.hex, f"p{value}"])
 
 
 @kind("tags", "undone")

@@ -7,12 +7,13 @@ from typing import Any
 
 from handleref_sync import wire
 from handleref_sync.conf import settings
-from handleref_sync.exceptions import PeerUnreachable, SyncError, UnknownPeer
+from handleref_sync.exceptions import PeerUnreachable, Revoked, SyncError, UnknownPeer
 from handleref_sync.models import Peer
+from handleref_sync.replication.page import from_message
 from handleref_sync.replication.responder import Responder
 from handleref_sync.transport.memory import MemoryTransport
 from tests.simulation.steps import At, Sync
-from tests.simulation.world import Crashed, World
+from tests.simulation.world import Broken, Crashed, World
 
 KEPT = 400
 DELAY = 7_000
@@ -34,6 +35,8 @@ class Network:
                 peer = Peer.objects.using(node.alias).filter(name=client).first()
                 if peer is None:
                     raise UnknownPeer(f"{server} does not know {client}.")
+                if peer.revoked:
+                    raise Revoked(f"{server} has revoked the key of {client}.")
                 return Responder(node.alias, peer).handle(action, message)
             except Crashed:
                 node.restart()
@@ -54,6 +57,15 @@ class Network:
             self.serve(client, server, action, _open(body))
         except SyncError as error:
             self.world.count[f"refused {error.reason}"] += 1
+
+    def passed_on(self, name: str, message: dict[str, Any]) -> None:
+        """What was brought to `name` by somebody who may not write it is in none of its pages (G10)."""
+        node = self.world.nodes[name]
+        sql = "SELECT n.name, p.counter FROM handleref_sync_parked p JOIN handleref_sync_node n ON n.id = p.node_id"
+        held = set(node.rows(f"{sql} WHERE p.reason = 'not-permitted'"))
+        for change in from_message(message, settings.max_rows).changes if held else ():
+            if tuple(change.version.dot) in held:
+                raise Broken(f"G10 {name} passes on {change}, which it may not take itself")
 
     def forget(self, name: str) -> None:
         """Requests from before a restore are too old to be taken for new ones: their signatures have expired."""
@@ -104,6 +116,8 @@ class Wire:
         if fault == "drop-request":
             raise PeerUnreachable("The request was lost.")
         self.network.old.append((here, there, action, body))
+        if action == "push":
+            self.network.passed_on(here, message)
         del self.network.old[:-KEPT]
         if fault == "cut-request":
             self._inner.call(action, {"cut": body[: len(body) * 2 // 3]})
@@ -126,7 +140,10 @@ class Wire:
     def _handle(self, action: str, message: dict[str, Any]) -> dict[str, Any]:
         if "cut" in message:
             return _open(message["cut"])  # raises on the server's side
-        return self.network.serve(self.step.here, self.step.there, action, message)
+        answer = self.network.serve(self.step.here, self.step.there, action, message)
+        if action == "pull":
+            self.network.passed_on(self.step.there, answer)
+        return answer
 
     def _happens(self, n: int) -> None:
         due: list[At] = [at for at in self.meanwhile if at.n <= n]

@@ -56,7 +56,10 @@ class Oracle:
         self.writes: dict[tuple[Key, Dot], Written] = {}
         self.dots: dict[Dot, Written] = {}
         self.by_record: dict[Key, list[Written]] = defaultdict(list)
-        self.by_alias: dict[str, Node] = {}
+        self.purged: dict[Key, VersionVector] = {}
+        """What the tombstones knew that were dropped anywhere."""
+        self.buried: set[tuple[Key, Dot]] = set()
+        """Those tombstones."""
         world.wrote = self.wrote
 
     # -- listening ------------------------------------------------------------------------------------------------
@@ -74,7 +77,7 @@ class Oracle:
                 written = self._read(node, stamp, Dot(names[me], counter), parent, machine)
                 if written is not None:
                     found.append(written)
-        node.raw.execute(f"DELETE FROM {WATCHED}")
+        node.store.execute(using, f"DELETE FROM {WATCHED}")
         transaction.on_commit(lambda: [self.add(written) for written in found], using=using)
 
     def _read(self, node: Node, stamp: int, dot: Dot, parent: Dot | None, machine: bool) -> Written | None:
@@ -90,6 +93,8 @@ class Oracle:
     def add(self, written: Written) -> None:
         """A write is committed."""
         same = self.dots.get(written.dot)
+        if same is not None and written.deleted and same.deleted and written.record == same.record in self.purged:
+            return  # its own tombstone, which it had dropped, has come back with more that it knows
         if same is not None:
             raise Broken(f"G9 {written.dot} names two writes: {same} and {written}")
         before = self.writes.get((written.record, written.parent)) if written.parent else None
@@ -103,26 +108,55 @@ class Oracle:
     def forget(self) -> None:
         """Drop the writes that no node holds any more in any form: nobody can ask for them."""
         held = [Held(node) for node in self.world.nodes.values()]
+        for record, clock in list(self.purged.items()):
+            if not any(h.dropped.covers(clock) or h.clock(record).covers(clock) for h in held):
+                del self.purged[record]  # nobody knows any more that it was deleted
         for key, written in list(self.writes.items()):
-            if not any(h.holds(written) for h in held):
+            if not any(h.holds(written) for h in held) and not self.forgotten(key[0]).knows(written.dot):
                 self.world.count["writes that a restore took away"] += 1
                 del self.writes[key], self.dots[written.dot]
                 self.by_record[written.record].remove(written)
 
+    def purge(self, gone: dict[Key, tuple[Dot, VersionVector]]) -> None:
+        """A node has dropped these tombstones."""
+        for record, (dot, clock) in gone.items():
+            self.purged[record] = self.purged.get(record, VersionVector()).unite(clock)
+            self.buried.add((record, dot))
+
+    def deleted(self, held: Held) -> None:
+        """Of a record whose tombstone was dropped, a node has one: who dropped it lets this one rest, too."""
+        for record, (_, clock) in held.tombstones.items() if self.purged else ():
+            if record in self.purged:
+                self.purged[record] = self.purged[record].unite(clock)
+
+    def forgotten(self, record: Key) -> VersionVector:
+        """What may be known of the record by none that has incorporated it, for its tombstone was dropped."""
+        return self.purged.get(record, VersionVector())
+
     # -- what has to hold at any time -----------------------------------------------------------------------------
 
-    def check(self, reader: str, feed: str) -> None:
-        """After a session: what `reader` has read of `feed`, and what its vector says, it holds (G4)."""
-        held = Held(self.world.nodes[reader])
-        vector = held.vector
+    def check(self, one: str, other: str) -> None:
+        """After a session: what each of the two has read of the other, and what its vector says, it holds (G4)."""
+        both = [Held(self.world.nodes[name]) for name in (one, other)]
+        for held in both:
+            self.deleted(held)
+        self._check(*both)
+        self._check(*reversed(both))
+
+    def _check(self, held: Held, other: Held) -> None:
+        vector, reader, feed = held.vector, held.node.name, other.node.name
         for written in self.writes.values():
-            if vector.knows(written.dot) and not held.holds(written):
+            if (
+                vector.knows(written.dot)
+                and not held.holds(written)
+                and not self.forgotten(written.record).knows(written.dot)
+            ):
                 raise Broken(f"G4 the vector of {reader} covers {written.dot}, and it does not hold {written}")
         position = held.position(feed)
         if position is None:
             return
-        for record, clock in Held(self.world.nodes[feed]).up_to(*position):
-            if not held.clock(record).covers(clock):
+        for record, clock in other.up_to(*position):
+            if not held.clock(record).unite(self.forgotten(record)).covers(clock):
                 raise Broken(f"G4 {reader} has read {feed} up to {position[0]}, and lacks {clock} of {record}")
 
 
@@ -133,24 +167,28 @@ class Held:
         self.node = node
         self.stamps: dict[Key, VersionVector] = {}
         self.sequences: list[tuple[int, str, Key, VersionVector]] = []
+        self.tombstones: dict[Key, tuple[Dot, VersionVector]] = {}
         written = set(node.rows("SELECT model, pk FROM handleref_sync_capture"))
-        for pk, key, clock, _, _, number, author, counter, label, sequence in node.rows(
+        for pk, key, clock, _, deleted, number, author, counter, label, sequence in node.rows(
             STAMP.replace(" FROM", ", s.sequence FROM", 1)
         ):
             record = (label, plain(pk) if key is None else key)
             history = VersionVector.of(Dot(author, counter)) if clock is None else VersionVector.parse(clock)
             self.stamps[record] = history
+            if deleted:
+                self.tombstones[record] = Dot(author, counter), history
             if (number, pk) not in written:  # else it is left out of a page: it comes with its next stamp
                 self.sequences.append((sequence, author, record, history))
         self.parked: dict[Key, VersionVector] = {}
-        for label, key, clock, sequence, author in node.rows(
-            "SELECT p.model, p.key, p.clock, p.sequence, n.name FROM handleref_sync_parked p "
+        for label, key, clock, sequence, author, reason in node.rows(
+            "SELECT p.model, p.key, p.clock, p.sequence, n.name, p.reason FROM handleref_sync_parked p "
             "JOIN handleref_sync_node n ON n.id = p.node_id"
         ):
             record = (label, plain(key) if label in _by_pk(node) else key)
             history = VersionVector.parse(clock)
             self.parked[record] = self.parked.get(record, VersionVector()).unite(history)
-            self.sequences.append((sequence, author, record, history))
+            if reason != "not-permitted":
+                self.sequences.append((sequence, author, record, history))
 
     def clock(self, record: Key) -> VersionVector:
         """All that is known of the record here."""
@@ -162,11 +200,15 @@ class Held:
         return self.clock(written.record).knows(written.dot)
 
     @property
+    def dropped(self) -> VersionVector:
+        return VersionVector.parse(self.node.rows("SELECT dropped FROM handleref_sync_localnode")[0][0])
+
+    @property
     def vector(self) -> VersionVector:
         return VersionVector(dict(self.node.rows("SELECT name, vector FROM handleref_sync_node")))
 
-    def position(self, feed: str) -> tuple[int, bool] | None:
-        """How far it has read the feed of that peer, if that still counts there; and whether only its own writes."""
+    def position(self, feed: str) -> tuple[int, Scope] | None:
+        """How far it has read the feed of that peer, if that still counts there; and what that exchange is about."""
         other = self.node.world.nodes[feed]
         mine = self.node.rows(
             "SELECT pull_sequence, pull_token, pull_scope FROM handleref_sync_peer WHERE name = ?", feed
@@ -175,18 +217,24 @@ class Held:
         if not mine or not theirs:
             return None
         (sequence, token, scope), (given, given_scope) = mine[0], theirs[0]
-        if scope != given_scope or [sequence, token] not in json.loads(given):
+        if scope != given_scope or [sequence, token] not in _parsed(given):
             return None
-        return sequence, scope == Scope(frozenset(registry.replicated(self.node.alias)), own_only=True).name()
+        return sequence, self.node.world.scopes[scope]
 
-    def up_to(self, sequence: int, own_only: bool) -> list[tuple[Key, VersionVector]]:
-        """What this node's feed has up to there."""
+    def up_to(self, sequence: int, scope: Scope) -> list[tuple[Key, VersionVector]]:
+        """What this node's feed has up to there, of what is in that scope."""
         mine = self.node.name
+        whole = scope.models == frozenset(registry.replicated(self.node.alias))
+        models = scope.models if whole else scope.models - {ENTRY}  # an entry goes where its record goes
         return [
             (record, clock)
             for number, author, record, clock in self.sequences
-            if number <= sequence and (not own_only or author.partition("~")[0] == mine)
+            if number <= sequence and (not scope.own_only or author.partition("~")[0] == mine) and record[0] in models
         ]
+
+
+def _parsed(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
 
 
 def _by_pk(node: Node) -> set[str]:
@@ -212,7 +260,7 @@ def content_of(model: Replicated, row: tuple[Any, ...], key: Callable[[str, str]
     for column, value in zip(model.columns, row[1:], strict=True):
         if value is not None and column.target is not None and column.to is None:
             value = key(column.target, str(value))
-        elif value is not None and isinstance(column.field, JSONField):
+        elif isinstance(value, str) and isinstance(column.field, JSONField):
             value = json.loads(value)
         content[column.name] = value
     return content

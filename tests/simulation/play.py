@@ -6,31 +6,30 @@ import hashlib
 import random
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from handleref_sync.exceptions import ConfigurationError, SyncInProgress
+from handleref_sync.exceptions import ConfigurationError, SyncError, SyncInProgress
 from handleref_sync.models import Conflict, Peer
-from handleref_sync.replication import lives
 from handleref_sync.replication.conflicts import restore
 from handleref_sync.session import Report, sync
 from tests.simulation import (
     checks,
     kinds,  # noqa: F401 - they register themselves
+    permitted,
 )
-from tests.simulation.database import copy
 from tests.simulation.generate import links
 from tests.simulation.network import Network, Wire, informed
+from tests.simulation.operators import Operators
 from tests.simulation.oracle import Oracle
 from tests.simulation.steps import (
-    Backup,
     Clock,
     Flags,
-    Forget,
+    Gc,
     History,
     Join,
     Late,
     Link,
-    Pair,
-    Restore,
+    Rights,
     Step,
     Sync,
     Wait,
@@ -41,6 +40,7 @@ from tests.simulation.world import Broken, Crashed, Node, World
 from tests.simulation.writes import write
 
 ROWS = 2000
+DAY = 86_400_000
 
 
 @dataclass
@@ -58,9 +58,9 @@ class Result:
         return self.broken.split(" ")[0]
 
 
-def play(history: History) -> Result:
-    """Play it. Errors that no step explains are faults as well."""
-    world = World()
+def play(history: History, store: Any = None) -> Result:
+    """Play it. Errors that no step explains are faults as well. `store`: where the databases are; None: in memory."""
+    world = World(store)
     result = Result(count=world.count)
     player = Player(world, history)
     try:
@@ -74,7 +74,7 @@ def play(history: History) -> Result:
     return result
 
 
-class Player:
+class Player(Operators):
     """Carries out steps. A step that makes no sense, as where a node is not there yet, does nothing."""
 
     def __init__(self, world: World, history: History) -> None:
@@ -92,15 +92,12 @@ class Player:
             self.do(step)
         self.heal()
         checks.Checks(self).all()
+        self.clean()
 
     def do(self, step: Step) -> None:
         """One step."""
         self.world.count[type(step).__name__] += 1
         getattr(self, f"_{type(step).__name__.lower()}")(step)
-
-    def here(self, *names: str) -> bool:
-        """Whether these nodes are there."""
-        return all(name in self.world.nodes for name in names)
 
     # -- what the application and the operators do ----------------------------------------------------------------
 
@@ -145,21 +142,6 @@ class Player:
     def _join(self, step: Join) -> None:
         self.join(step.node)
 
-    def _pair(self, step: Pair) -> None:
-        if self.here(step.a, step.b) and step.a != step.b:
-            self.world.pair(step.a, step.b)
-
-    def _forget(self, step: Forget) -> None:
-        if self.here(step.node, step.peer):
-            peers = Peer.objects.using(self.world.nodes[step.node].alias)
-            if peers.filter(name=step.peer).delete()[0]:
-                peers.create(name=step.peer, public_key=b"")
-
-    def _flags(self, step: Flags) -> None:
-        if self.here(step.node, step.peer):
-            flags = {"relay": step.relay, "can_pull": step.can_pull, "can_push": step.can_push}
-            Peer.objects.using(self.world.nodes[step.node].alias).filter(name=step.peer).update(**flags)
-
     def _wait(self, step: Wait) -> None:
         self.world.now += step.seconds * 1000
 
@@ -184,11 +166,16 @@ class Player:
     def sync(self, step: Sync) -> Report | None:
         """A session. None where there is none, or its process dies."""
         world, node = self.world, self.world.nodes[step.here]
+        if not self.settled(step.here, step.there):
+            self.refused(step.here, step.there, step.there)
+            return None
         if step.there not in world.peers(step.here):
             return None
         if node.waiting and not informed(world, step.here, step.there):
             return None
         both = (node, world.nodes[step.there])
+        alone = not (world.acting or step.meanwhile)
+        before = [permitted.kept(*pair) for pair in self._ways(step)] if alone else []
         self._prepare(step)
         rows, self.rows = self.rows, step.rows
         world.rows_a_page(self.rows)
@@ -208,8 +195,13 @@ class Player:
             world.rows_a_page(self.rows)
             for one in both:
                 one.crash, one.meanwhile = None, []
+        for (one, other), found in zip(self._ways(step), before, strict=False):
+            permitted.unchanged(found, one, other)
         self._after(step, report)
         return report
+
+    def _ways(self, step: Sync) -> list[tuple[Node, str]]:
+        return [(self.world.nodes[step.here], step.there), (self.world.nodes[step.there], step.here)]
 
     def _prepare(self, step: Sync) -> None:
         for at in step.meanwhile:
@@ -227,58 +219,19 @@ class Player:
             count["changes moved"] += report.pulled + report.pushed
             count["conflicts"] += report.conflicts
             count["parked"] += report.parked
+            if report.reason == SyncError.reason:
+                raise Broken(f"unforeseen, {step.here} with {step.there}: {report.error}")
             if report.reason == "restore-claimed":
                 for here, there in ((step.here, step.there), (step.there, step.here)):
                     if informed(self.world, here, there):
                         self.operators_word(self.world.nodes[here])
         for name in (step.here, step.there):
-            sql = "SELECT model, key, detail FROM handleref_sync_parked WHERE detail LIKE 'one dot, two contents%'"
+            sql = "SELECT model, detail FROM handleref_sync_parked WHERE detail LIKE 'one dot, two contents%'"
             if found := self.world.nodes[name].rows(sql):
                 raise Broken(f"G9 {name}: {found}")
         self.await_news()
         if not self.world.acting:  # not within another one: its server may be in the middle of something
             self.oracle.check(step.here, step.there)
-            self.oracle.check(step.there, step.here)
-
-    # -- a node's life --------------------------------------------------------------------------------------------
-
-    def _backup(self, step: Backup) -> None:
-        if self.here(step.node):
-            node = self.world.nodes[step.node]
-            node.backups.append(copy(node.raw))
-
-    def _restore(self, step: Restore) -> None:
-        if not self.here(step.node):
-            return
-        node = self.world.nodes[step.node]
-        peers = self.world.peers(step.node)
-        old = node.raw
-        node.start(node.backups[step.n % len(node.backups)])
-        old.close()
-        for peer in sorted(peers):
-            self.world.pair(step.node, peer)
-        self.network.forget(step.node)
-        self.oracle.forget()
-        node.waiting = True
-        if step.told:
-            self.operators_word(node)
-        self.await_news()
-
-    def await_news(self) -> None:
-        """Restored nodes wait until one that knows more of them can be asked; the operator helps where none can."""
-        for name, node in self.world.nodes.items():
-            if node.waiting:
-                knowing = {other for other in self.world.nodes if informed(self.world, name, other)}
-                if knowing and not knowing & self.world.peers(name):
-                    self.operators_word(node)
-                node.waiting = bool(knowing) and node.waiting
-
-    def operators_word(self, node: Node) -> None:
-        """The operator says that the database was restored."""
-        with self.world.at(node):
-            lives.restored(node.alias)
-        node.waiting = False
-        self.world.count["restored, and the operator said so"] += 1
 
     # -- healing --------------------------------------------------------------------------------------------------
 
@@ -290,18 +243,33 @@ class Player:
             self.join(name)
         for node in world.nodes.values():
             node.offset = node.drift = 0
+            if node.strange:
+                self.tell(node)
         names = tuple(world.nodes)
         self.pairs = links(self.history.shape, names, random.Random(len(names)))
         for one, other in self.pairs:
             world.pair(one, other)
-            for here, there in ((one, other), (other, one)):
-                self._flags(Flags(here, there))
+        for here in names:
+            for there in sorted(world.peers(here)):
+                self._rights(Rights(here, there))
+                if (here, there) in self.pairs or (there, here) in self.pairs:
+                    self._flags(Flags(here, there))
         for name, node in world.nodes.items():
             for other in sorted(world.peers(name)):
                 if node.waiting and informed(world, name, other):
                     self.sync(Sync(name, other))
         self.await_news()
         checks.settle(self)
+
+    def clean(self) -> None:
+        """Where tombstones were dropped in the history, all that can go go now; and all comes to rest once more."""
+        if not self.oracle.purged:
+            return
+        self.world.now += 3 * DAY
+        for name in self.world.nodes:
+            self._gc(Gc(name, keep=DAY // 1000))
+        checks.settle(self)
+        checks.Checks(self).state_of_all()
 
     def digest(self) -> str:
         """All that there is at the end, in a word: two plays of a history have the same."""

@@ -15,8 +15,20 @@ from unittest.mock import patch
 
 from handleref_sync.capture.sqlite import SQLite
 from handleref_sync.core import reconcile
-from handleref_sync.replication import applier, conflicts, feed, hello, references, stamping
+from handleref_sync.replication import (
+    admission,
+    applier,
+    conflicts,
+    feed,
+    hello,
+    lives,
+    place,
+    purging,
+    references,
+    stamping,
+)
 from handleref_sync.replication.applier import Applier
+from handleref_sync.replication.plan import Planner
 from handleref_sync.replication.responder import Responder
 from handleref_sync.session import _Round
 
@@ -111,6 +123,42 @@ RULES = {
     "nothing to do": Rule(
         "there is nothing to do only where the reader covers all that was met",
         *(Responder, "_hello", "theirs.vector.covers(ledger.seen())", "theirs.vector.covers(ledger.vector())"),
+    ),
+    "acknowledged": Rule(
+        "a tombstone is dropped only when every peer has it",
+        *(purging, "_unneeded", "elif not lacking and", "elif"),
+    ),
+    "buried": Rule(
+        "what was deleted before its tombstone was dropped gets a new one",
+        *(Planner, "_buried", "c.deleted or self.rights(c.version.dot).rejoining", "False"),
+    ),
+    "went back": Rule(
+        "who goes back to a backup shows all that it has to those who dropped tombstones",
+        *(hello, "_lacks", "return other or went_back", "return other"),
+    ),
+    "jump": Rule(
+        "who takes over a vector that speaks of dropped tombstones lets all others show what they have",
+        *(applier, "_apply_page", "_jump(ledger, peer, page)", "pass"),
+    ),
+    "place": Rule(
+        "a database that is elsewhere talks to nobody",
+        *(place, "refuse_elsewhere", "elif here and here != local.place", "elif False"),
+    ),
+    "in the middle": Rule(
+        "nor does it go on with a session that another one began",
+        *(Responder, "handle", "place.refuse_elsewhere(self.using)", "pass"),
+    ),
+    "new node": Rule(
+        "a copy that becomes a node writes under a name of its own",
+        *(lives, "become", "local.incarnation = ", "_ = "),
+    ),
+    "read only": Rule(
+        "what a peer may not write is not written",
+        *(admission, "refused_write", "if not rights.read_only", "if True"),
+    ),
+    "passed on": Rule(
+        "what a peer may not write is not passed on",
+        *(feed, "_passed_on", ".exclude(reason=Parked.Reason.NOT_PERMITTED)", ".all()"),
     ),
     "cascade": Rule(
         "what a cascade removes unseen is logged",

@@ -12,7 +12,7 @@ from handleref_sync.replication.carried import load
 from tests.simulation.oracle import ENTRY, content_of, plain, select
 from tests.simulation.world import Node
 
-LOG = "SELECT model, key, node, counter, aspect, data, restored, dismissed FROM handleref_sync_conflict"
+LOG = 'SELECT model, "key", node, counter, aspect, data, restored, dismissed FROM handleref_sync_conflict'
 
 
 class _Names:
@@ -30,7 +30,7 @@ def state(node: Node) -> dict[str, dict[Any, Any]]:
     labels = {model.id: label for label, model in models.items()}
     keys, stamps = {}, {}
     for number, pk, key, author, counter, clock, timestamp, deleted, carried in node.rows(
-        "SELECT model_id, pk, key, node_id, counter, clock, timestamp, deleted, carried FROM handleref_sync_stamp"
+        'SELECT model_id, pk, "key", node_id, counter, clock, timestamp, deleted, carried FROM handleref_sync_stamp'
     ):
         label = labels[number]
         key = plain(pk) if key is None else key

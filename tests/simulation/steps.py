@@ -121,11 +121,49 @@ class Restore(Step):
     """`node` goes on from its `n`-th backup; the first is how it was born.
 
     `told`: the operator says so at once. Otherwise it waits for a peer that knows more of it, if any.
+    `elsewhere`: at another place than it was, so that it is refused until the operator says so.
     """
 
     node: str
     n: int
     told: bool = False
+    elsewhere: bool = False
+
+
+@step
+class Move(Step):
+    """The database of `node` is somewhere else now, and nobody has said so yet."""
+
+    node: str
+
+
+@step
+class Copy(Step):
+    """A copy of the database of `node`, or of its `n`-th backup, runs beside it. It is to become the node `name`."""
+
+    node: str
+    name: str
+    n: int | None = None
+
+
+@step
+class Told(Step):
+    """The operator says what happened to the database of `node`. One that was a copy is paired with `peer`."""
+
+    node: str
+    peer: str = ""
+
+
+@step
+class Gc(Step):
+    """`node` drops the tombstones that are older than `keep` seconds and that all peers have.
+
+    `late`: first it forgets the peers that lack one which is older than so many seconds.
+    """
+
+    node: str
+    keep: int = 0
+    late: int | None = None
 
 
 @step
@@ -137,7 +175,7 @@ class Join(Step):
 
 @step
 class Pair(Step):
-    """Two nodes know each other from now on."""
+    """Two nodes are paired, if they don't know each other or one has revoked the other."""
 
     a: str
     b: str
@@ -145,10 +183,29 @@ class Pair(Step):
 
 @step
 class Forget(Step):
-    """`node` deletes the row of its peer, and makes it anew."""
+    """`node` forgets its peer. Unless it is for good, the two are paired anew at once."""
 
     node: str
     peer: str
+    for_good: bool = False
+
+
+@step
+class Revoke(Step):
+    """`node` believes nothing any more that its peer signs."""
+
+    node: str
+    peer: str
+
+
+@step
+class Rights(Step):
+    """What `node` exchanges with its peer at all, and what of it that may not write. None: all models."""
+
+    node: str
+    peer: str
+    only: tuple[str, ...] | None = None
+    read_only: tuple[str, ...] = ()
 
 
 @step

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,12 +14,16 @@ from unittest.mock import patch
 from django.db import connections
 
 from handleref_sync import registry, session
+from handleref_sync.capture.mysql import MySQL
+from handleref_sync.capture.postgresql import PostgreSQL
+from handleref_sync.capture.sqlite import SQLite
 from handleref_sync.conf import settings
-from handleref_sync.models import Peer
 from handleref_sync.replication import feed, hello, ledger, place, plan, purging, stamping, unseen, verifying
-from tests.simulation.database import PREFIX, close_alias, copy, julianday, open_alias, renew, template
+from handleref_sync.transport import pairing
+from tests.simulation.database import PREFIX, Memory
 from tests.simulation.steps import At, Crash
 
+WRITES = re.compile(r"\s*(INSERT|UPDATE|DELETE|REPLACE|WITH)\b", re.IGNORECASE)
 BEGINNING = 1_750_000_000_000
 
 
@@ -27,15 +31,21 @@ class Crashed(BaseException):
     """The process is dead. No handler of the library may catch it."""
 
 
-class Broken(AssertionError):
-    """A guarantee does not hold. The first word says which."""
+class Broken(BaseException):
+    """A guarantee does not hold. The first word says which. No handler of the library may catch it."""
 
 
 class Node:
     """One node: its database, its wall clock, whether its process lives."""
 
-    def __init__(self, world: World, name: str) -> None:
+    def __init__(self, world: World, name: str, source: Any = None) -> None:
         self.world, self.name, self.alias = world, name, f"{PREFIX}{name}"
+        self.place = f"at {name}"
+        """Where its database is."""
+        self.strange = ""
+        """What became of the database, as long as no operator has said it: copied, moved, restored elsewhere."""
+        self.original = ""
+        """Of which node it is a copy."""
         self.offset = self.drift = self.since = 0
         self.waiting = False
         """Whether it was restored and has not yet heard how much of it others have seen."""
@@ -43,35 +53,36 @@ class Node:
         self.crash: Crash | None = None
         self.dead = False
         self.meanwhile: list[At] = []
-        open_alias(self.alias)
-        self.start(template())
-        with self.raw:
-            self.raw.execute("UPDATE handleref_sync_localnode SET name = ?", (name,))
-            self.raw.execute("UPDATE handleref_sync_node SET name = ?", (name,))
-        self.backups = [copy(self.raw)]
+        self.store = world.store
+        self.store.open(self.alias)
+        self.start(self.store.born() if source is None else source)
+        if source is None:
+            sql = "UPDATE handleref_sync_localnode SET name = ?, place = ?"
+            self.store.execute(self.alias, sql, (name, self.place))
+            self.store.execute(self.alias, "UPDATE handleref_sync_node SET name = ?", (name,))
+        self.backups = [self.copied()]
 
-    @property
-    def raw(self) -> sqlite3.Connection:
-        """The database itself: what is asked here is no statement of the node."""
-        found: sqlite3.Connection = connections[self.alias].connection
-        return found
+    def copied(self) -> Any:
+        """A copy of its database, as it is now."""
+        return self.store.copy(self.alias)
 
     def rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        return self.raw.execute(sql, parameters).fetchall()
+        """What the database holds: this is no statement of the node."""
+        return self.store.rows(self.alias, sql, parameters)
 
-    def start(self, source: sqlite3.Connection) -> None:
-        """A new process, over the database that `source` has."""
-        connection = renew(self.alias, source)
-        connection.connection.create_function("julianday", -1, julianday(self.now))
+    def start(self, source: Any = None) -> None:
+        """A new process, over the database that `source` has, or over what was committed here."""
+        connection = self.store.start(self.alias, source, self.now)
         connection.execute_wrappers.append(self._around)
         self.dead, self.crash, self.meanwhile, self.statements = False, None, [], 0
 
     def restart(self) -> None:
         """The process has died: what was not committed is gone."""
-        old = self.raw
-        old.rollback()
-        self.start(old)
-        old.close()
+        self.start()
+
+    def restore(self, backup: Any) -> None:
+        """A new process, over the database that a backup has."""
+        self.start(backup)
 
     def now(self) -> int:
         """Its wall clock, in milliseconds since 1970."""
@@ -92,6 +103,8 @@ class Node:
         crash = self.crash if self.crash is not None and self.crash.statement <= self.statements else None
         if crash is not None and not crash.after:
             self.die()
+        if WRITES.match(sql if isinstance(sql, str) else ""):
+            self.store.tell_time(self.alias, self.now())
         result = execute(sql, params, many, context)
         if crash is not None:
             self.die()
@@ -107,7 +120,9 @@ class Node:
 class World:
     """All nodes, the time, and what links them."""
 
-    def __init__(self, page_rows: int = 2000) -> None:
+    def __init__(self, store: Any = None) -> None:
+        self.store = store or Memory()
+        """Where the databases are: a `Memory`, or a `servers.Server`."""
         self.now = BEGINNING
         self.nodes: dict[str, Node] = {}
         self.cut: set[frozenset[str]] = set()
@@ -115,14 +130,24 @@ class World:
         self.acting: list[Node] = []
         self.nested: Callable[[Any], None] = lambda step: None
         self.wrote: Callable[[str, bool], None] = lambda using, machine: None
+        self.scopes: dict[str, feed.Scope] = {}
+        """By the names under which cursors are kept: what each exchange is about."""
         self.processes: list[int] = []
         """Of the sessions that run now, the innermost last."""
         self._serial = 0
 
-    def add(self, name: str) -> Node:
-        """A new node, with an empty database."""
-        self.nodes[name] = node = Node(self, name)
+    def add(self, name: str, source: Any = None) -> Node:
+        """A new node, with an empty database; or one that is a copy of `source`."""
+        self.nodes[name] = node = Node(self, name, source)
         return node
+
+    def another_place(self) -> str:
+        """One where no database ever was."""
+        return f"at place {self.serial()}"
+
+    def place(self, alias: str) -> str:
+        """Where the database of that alias is."""
+        return next((node.place for node in self.nodes.values() if node.alias == alias), "")
 
     def serial(self) -> int:
         """A number that was never given: what stands for chance."""
@@ -143,9 +168,14 @@ class World:
         return self.acting[-1].now() if self.acting else self.now
 
     def pair(self, one: str, other: str) -> None:
-        """Two nodes know each other."""
-        for here, there in ((one, other), (other, one)):
-            Peer.objects.using(self.nodes[here].alias).get_or_create(name=there, defaults={"public_key": b""})
+        """Two nodes are paired, unless both believe each other already. Each remembers what `pairing` does."""
+        ways = ((one, other), (other, one))
+        sql = "SELECT 1 FROM handleref_sync_peer WHERE name = ? AND revoked IS NULL"
+        if all(self.nodes[here].rows(sql, there) for here, there in ways):
+            return
+        for here, there in ways:
+            with self.at(self.nodes[here]):
+                pairing._save(self.nodes[here].alias, there, "", b"", read_only=[])
 
     def peers(self, name: str) -> set[str]:
         """Whom the node knows, and who knows it."""
@@ -170,6 +200,8 @@ class World:
                 stack.enter_context(patch.object(module, "secrets", chance))
             stack.enter_context(patch.object(session, "os", SimpleNamespace(getpid=self._pid, kill=self._kill)))
             stack.enter_context(patch("django.utils.timezone.now", self._moment))
+            for vendor in (SQLite, PostgreSQL, MySQL):
+                stack.enter_context(patch.object(vendor, "place", lambda vendor: self.place(vendor.connection.alias)))
             self._observe(stack)
             try:
                 yield self
@@ -177,8 +209,8 @@ class World:
                 self.rows_a_page(None)
                 for node in self.nodes.values():
                     for backup in node.backups:
-                        backup.close()
-                    close_alias(node.alias)
+                        self.store.discard(backup)
+                    self.store.close(node.alias)
                     registry.forget(node.alias)
 
     def rows_a_page(self, rows: int | None) -> None:
@@ -204,6 +236,14 @@ class World:
             wrote(books, counter)
             self.wrote(books.using, bool(machine))
 
+        named = feed.Scope.name
+
+        def name(scope: feed.Scope) -> str:
+            found = named(scope)
+            self.scopes[found] = scope
+            return found
+
+        stack.enter_context(patch.object(feed.Scope, "name", name))
         stack.enter_context(patch.object(Applier, "_stamp", by_machine))
         stack.enter_context(patch.object(ledger.Ledger, "wrote", told))
 

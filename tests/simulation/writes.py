@@ -13,6 +13,29 @@ from tests.simulation.steps import Write
 NAMES = ["anna", "bert", "carl", "dora"]
 THEMES: dict[str, dict[str, Callable[..., Any]]] = {}
 KINDS: dict[str, Callable[..., Any]] = {}
+MODELS = {
+    "tags": ("testapp.tag",),
+    "owners": ("refapp.owner", "refapp.nulled", "refapp.protected", "refapp.restricted", "refapp.cascaded"),
+    "desks": ("refapp.owner", "refapp.desk", "refapp.desk_near"),
+    "unique": ("refapp.account", "refapp.seat"),
+    "parked": ("refapp.label",),
+    "places": ("testapp.country", "testapp.airport"),
+    "items": ("testapp.item", "testapp.tag", "testapp.item_tags"),
+    "fields": ("resolverapp.report",),
+    "resolvers": ("resolverapp.basket", "resolverapp.price"),
+    "identities": ("identityapp.city", "identityapp.street", "identityapp.person", "identityapp.ticket"),
+}
+"""Of what a theme writes: what rights may be about."""
+FIELDS = {
+    "testapp.tag": ("name",),
+    "refapp.nulled": ("name", "owner"),
+    "refapp.account": ("login", "email"),
+    "refapp.label": ("name",),
+    "testapp.airport": ("name", "elevation"),
+    "resolverapp.report": ("title", "body"),
+    "resolverapp.price": ("amount",),
+    "identityapp.city": ("name", "mayor"),
+}
 
 
 def kind(theme: str, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -24,8 +24,8 @@ STAGES = {
     "decompress": ("wire:decompress",),
     "decode": ("wire:unpack_message", "replication.page:from_message"),
     "decide": ("replication.plan:Planner.plan",),
-    "write rows": ("replication.writing:Writer.write",),
-    "write stamps": ("replication.applier:Applier._stamp",),
+    "write rows": ("replication.writing:Writer.write", "replication.arrivals:write"),
+    "write stamps": ("replication.applier:Applier._stamp", "replication.arrivals:_stamp"),
     "commit, and the rest of applying": ("replication.applier:apply_page",),
     "the rest": ("session:sync", "replication.responder:Responder.handle"),
 }
