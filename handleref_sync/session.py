@@ -18,6 +18,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from handleref_sync.conf import settings
+from handleref_sync.core.pace import Pace
 from handleref_sync.exceptions import NotPermitted, Revoked, SyncError, SyncInProgress
 from handleref_sync.models import Parked, Peer
 from handleref_sync.replication import feed, place
@@ -25,7 +26,7 @@ from handleref_sync.replication.again import again, said
 from handleref_sync.replication.applier import apply_page, retry_parked
 from handleref_sync.replication.hello import Hello, hello, meet, position, scope_of
 from handleref_sync.replication.ledger import Ledger
-from handleref_sync.replication.page import START, Cursor, from_message, to_message
+from handleref_sync.replication.page import START, Cursor, Page, from_message, to_message
 from handleref_sync.replication.stamping import stamp
 
 logger = logging.getLogger("handleref_sync.session")
@@ -35,6 +36,9 @@ LEASE = timedelta(minutes=10)
 
 class Transport(Protocol):
     """How a session reaches the other side."""
+
+    pace: Pace
+    """How large the pages should be on this link."""
 
     @property
     def bytes_sent(self) -> int:
@@ -202,7 +206,7 @@ class _Round:
 
     def _pull(self) -> None:
         mine = hello(self.using, self.peer)
-        pending = self.transport.begin("pull", mine.to_message())
+        pending = self.transport.begin("pull", {**mine.to_message(), "rows": self._rows()})
         while True:
             answer = pending()
             page = from_message(answer, settings.max_rows)
@@ -213,7 +217,7 @@ class _Round:
                 # cursor that we never stand at, and it still remembers ours.
                 mine = hello(self.using, self.peer)
                 ahead = {**mine.to_message(), "cursor": list(page.cursor), "cursor_scope": scope.name()}
-                pending = self.transport.begin("pull", ahead)
+                pending = self.transport.begin("pull", {**ahead, "rows": self._rows()})
             outcome = apply_page(self.using, self.peer, page, whole=whole, scope=scope.name())
             self.report.pulled += outcome.applied
             self.report.conflicts += outcome.conflicts
@@ -223,34 +227,42 @@ class _Round:
             if page.head:
                 return
 
+    def _rows(self) -> int:
+        return self.transport.pace.rows(settings.page_rows, settings.max_rows)
+
     def _push(self, theirs: Hello) -> None:
         mine = hello(self.using, self.peer)
         scope, _ = scope_of(mine, theirs, reader=theirs)
         cursor = position(theirs, scope)
+        stamp(self.using)
+        ledger = Ledger(self.using)
+        after = feed.resume(self.peer, cursor, scope)
+        everything = theirs.vector.covers(ledger.seen())
+        feed.acknowledged(self.using, self.peer, ledger.local.sequence if everything else after)
+        if everything or after == ledger.local.sequence:
+            return
+        standing: Cursor = cursor if after else START
+
+        def read(cursor: Cursor) -> Page:
+            rows = self.transport.pace.rows(settings.page_rows, theirs.max_rows or settings.page_rows)
+            return feed.read_page(self.using, self.peer, cursor, theirs.vector, scope, rows)
+
+        page = read(cursor)
         while True:
-            stamp(self.using)
-            ledger = Ledger(self.using)
-            after = feed.resume(self.peer, cursor, scope)
-            everything = theirs.vector.covers(ledger.seen())
-            feed.acknowledged(self.using, self.peer, ledger.local.sequence if everything else after)
-            if everything or after == ledger.local.sequence:
-                return
-            page = feed.read_page(self.using, self.peer, cursor, theirs.vector, scope)
-            standing: Cursor = cursor if after else START
-            message = {
-                **to_message(page),
-                "after": list(standing),
-                "hello": hello(self.using, self.peer).to_message(),
-            }
-            answer = self.transport.call("push", message)
+            said = hello(self.using, self.peer).to_message()
+            pending = self.transport.begin("push", {**to_message(page), "after": list(standing), "hello": said})
+            # The next page is read while this one is sent and applied. If that fails, our feed has given a cursor
+            # at which the peer never stands, and still remembers where it does.
+            following = None if page.head else read(page.cursor)
+            answer = pending()
             self.report.pushed += int(answer["applied"])
             self.report.conflicts += int(answer["conflicts"])
             self.report.to_push = page.behind
             self.progress("push", self.report.pushed, page.behind)
-            cursor = page.cursor
-            if page.head:
-                feed.acknowledged(self.using, self.peer, cursor[0])
+            feed.acknowledged(self.using, self.peer, page.cursor[0])
+            if following is None:
                 return
+            standing, page = page.cursor, following
 
 
 def permit(peer: Peer, allowed: bool, what: str) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgpack
 
+from handleref_sync.core.uncollected import uncollected
 from handleref_sync.exceptions import ConfigurationError, MalformedBody, TooLarge
 
 try:
@@ -43,6 +44,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAIVE_EPOCH = datetime(1970, 1, 1)
 _FIRST_DAY = date(1970, 1, 1).toordinal()
 _DAY = 86_400_000_000
+_MICROSECOND = timedelta(microseconds=1)
 _NAN = float("nan")
 _PLAIN = frozenset({str, int, bool, type(None), bytes, Decimal, datetime, date, time, timedelta, uuid.UUID})
 _ARRIVING = frozenset({*_PLAIN, float})
@@ -73,6 +75,7 @@ def travels(value: Any) -> bool:
     return type(value) in _ARRIVING
 
 
+@uncollected()
 def unpack(data: bytes) -> Any:
     """The inverse of `pack`. Raises MalformedBody for whatever `pack` cannot have made."""
     count = _counting()
@@ -236,7 +239,8 @@ def _canonical(value: Any, depth: int) -> Any:
         # By the bytes of UTF-8, as any language can sort; code points sort alike.
         return {str(key): _canonical(value[key], depth + 1) for key in sorted(value)}
     for item in value:
-        if type(item) not in _PLAIN:
+        # A float that is neither zero nor NaN is its own form.
+        if type(item) not in _PLAIN and not (type(item) is float and item and item == item):
             return [item if type(item) in _PLAIN else _canonical(item, depth + 1) for item in value]
     return value
 
@@ -273,7 +277,7 @@ def _number(value: Decimal) -> str:
 
 
 def _microseconds(value: timedelta) -> int:
-    return value.days * _DAY + value.seconds * 1_000_000 + value.microseconds
+    return value // _MICROSECOND
 
 
 def _signed(value: int) -> bytes:

@@ -27,6 +27,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
 ]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the default one is slow on purpose
 STATIC_URL = "static/"
 TEMPLATES = [
     {
@@ -86,6 +87,7 @@ def _postgresql(alias):
         "PORT": os.environ.get("PGPORT", "5432"),
         "USER": os.environ.get("PGUSER", "postgres"),
         "PASSWORD": os.environ.get("PGPASSWORD", ""),
+        "OPTIONS": {"options": "-c synchronous_commit=off"},  # what a test has written need not outlive a power cut
     }
 
 

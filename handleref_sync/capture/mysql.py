@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
@@ -36,12 +36,17 @@ class MySQL(Vendor):
     """Seconds that a statement of the applier waits for a row which the application holds."""
     now_sql = "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000 << 16)"
 
-    def columns(self, table: str) -> set[str]:
-        found = self.rows(
-            "SELECT column_name FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = %s",
-            [table],
-        )
-        return {name for (name,) in found}
+    def columns_of(self, tables: Sequence[str]) -> dict[str, set[str]]:
+        where, params = self.among("table_name", tables)
+        asked = _as_asked(tables)
+        found: dict[str, set[str]] = {}
+        for table, name in self.rows(
+            "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = DATABASE() "
+            f"AND {where}",
+            params,
+        ):
+            found.setdefault(asked(table), set()).add(name)
+        return found
 
     def triggers(self, model: Replicated, columns: Sequence[str]) -> dict[str, str]:
         q, pk = self.quote, self.quote(model.pk_column)
@@ -83,13 +88,17 @@ class MySQL(Vendor):
         # Names have at most 64 characters: long ones are told apart by a digest.
         return f"{PREFIX}_{kind}_{hashlib.sha256(table.encode()).hexdigest()[:16]}"
 
-    def present(self, table: str) -> dict[str, str]:
-        found = self.rows(
-            "SELECT trigger_name, action_statement FROM information_schema.triggers "
-            "WHERE event_object_schema = DATABASE() AND event_object_table = %s AND trigger_name LIKE %s",
-            [table, f"{PREFIX}\\_%"],
-        )
-        return {str(name): _text(body) for name, body in found}
+    def present_on(self, tables: Sequence[str]) -> dict[str, dict[str, str]]:
+        where, params = self.among("event_object_table", tables)
+        asked = _as_asked(tables)
+        found: dict[str, dict[str, str]] = {}
+        for table, name, body in self.rows(
+            "SELECT event_object_table, trigger_name, action_statement FROM information_schema.triggers "
+            f"WHERE event_object_schema = DATABASE() AND {where} AND trigger_name LIKE %s",
+            [*params, f"{PREFIX}\\_%"],
+        ):
+            found.setdefault(asked(table), {})[str(name)] = _text(body)
+        return found
 
     def create_trigger(self, table: str, name: str, sql: str) -> None:
         event = self.EVENTS[kind_of(name)]
@@ -270,6 +279,12 @@ class MySQL(Vendor):
 
 def _number(error: Exception) -> int:
     return error.args[0] if error.args and isinstance(error.args[0], int) else 0
+
+
+def _as_asked(tables: Sequence[str]) -> Callable[[str], str]:
+    """The name under which a table was asked for; the server may have it in lower case."""
+    known = {table.lower(): table for table in tables} | {table: table for table in tables}
+    return lambda name: known.get(name) or known[name.lower()]
 
 
 def _plain(value: Any) -> Any:

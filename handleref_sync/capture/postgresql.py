@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, ClassVar
 
 from django.db import OperationalError, transaction
@@ -28,17 +29,24 @@ class PostgreSQL(Vendor):
         )
         return str(found[0][0]) if found else "public"
 
-    def columns(self, table: str) -> set[str]:
+    @cached_property
+    def _own_schema(self) -> str:
+        return self._schema(CAPTURE)
+
+    def columns_of(self, tables: Sequence[str]) -> dict[str, set[str]]:
         # Django's introspection sees only what is in the search path; `db_table` may name another schema.
-        found = self.rows(
-            "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
-            [self.quote(table)],
-        )
-        return {name for (name,) in found}
+        found: dict[str, set[str]] = {}
+        for number, name in self.rows(
+            "SELECT t.n, attname FROM unnest(%s::text[]) WITH ORDINALITY t (name, n) "
+            "JOIN pg_attribute ON attrelid = to_regclass(t.name) WHERE attnum > 0 AND NOT attisdropped",
+            [[self.quote(table) for table in tables]],
+        ):
+            found.setdefault(tables[number - 1], set()).add(name)
+        return found
 
     def triggers(self, model: Replicated, columns: Sequence[str]) -> dict[str, str]:
         pk, q = self.quote(model.pk_column), self.quote
-        schema = self._schema(CAPTURE)
+        schema = self._own_schema
         # Compared as text in the C collation: byte for byte, and good for types without equality such as json.
         differs = " OR ".join(
             f'o.{q(c)}::text COLLATE "C" IS DISTINCT FROM n.{q(c)}::text COLLATE "C"' for c in columns
@@ -83,16 +91,19 @@ class PostgreSQL(Vendor):
         "trn": "BEFORE TRUNCATE ON {table}",
     }
 
-    def present(self, table: str) -> dict[str, str]:
-        found = self.rows(
-            "SELECT t.tgname, p.prosrc FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid "
-            "WHERE t.tgrelid = to_regclass(%s) AND t.tgname LIKE %s AND t.tgenabled = 'A'",
-            [self.quote(table), f"{PREFIX}\\_%"],
-        )
-        return dict(found)
+    def present_on(self, tables: Sequence[str]) -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = {}
+        for number, name, body in self.rows(
+            "SELECT n.n, t.tgname, p.prosrc FROM unnest(%s::text[]) WITH ORDINALITY n (name, n) "
+            "JOIN pg_trigger t ON t.tgrelid = to_regclass(n.name) JOIN pg_proc p ON p.oid = t.tgfoid "
+            "WHERE t.tgname LIKE %s AND t.tgenabled = 'A'",
+            [[self.quote(table) for table in tables], f"{PREFIX}\\_%"],
+        ):
+            found.setdefault(tables[number - 1], {})[name] = body
+        return found
 
     def create_trigger(self, table: str, name: str, sql: str) -> None:
-        schema, table, event = self._schema(CAPTURE), self.quote(table), self.EVENTS[kind_of(name)]
+        schema, table, event = self._own_schema, self.quote(table), self.EVENTS[kind_of(name)]
         # SECURITY DEFINER: a role that may write the table need not be able to write the ledger.
         self.execute(
             f"CREATE OR REPLACE FUNCTION {schema}.{name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER "
@@ -106,7 +117,7 @@ class PostgreSQL(Vendor):
         self.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}")
 
     def uninstall(self, table: str) -> None:
-        schema = self._schema(CAPTURE)
+        schema = self._own_schema
         for kind in self.EVENTS:
             name = self._name(table, kind)
             if self.rows("SELECT 1 FROM pg_trigger WHERE tgname = %s", [name]):

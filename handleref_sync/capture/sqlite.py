@@ -7,13 +7,15 @@ import os
 import socket
 import sqlite3
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 from handleref_sync.capture.base import APPLYING, CAPTURE, LOCAL, PREFIX, Vendor, kind_of
-from handleref_sync.capture.sqlite_indexes import unique_values
+from handleref_sync.capture.sqlite_indexes import Unique, unique_values
 from handleref_sync.models.ledger import REPLACED
 from handleref_sync.registry import Replicated
 
@@ -21,8 +23,24 @@ from handleref_sync.registry import Replicated
 class SQLite(Vendor):
     now_sql = "(CAST((julianday('now') - 2440587.5) * 86400000.0 + 0.5 AS INTEGER) << 16)"
 
-    def columns(self, table: str) -> set[str]:
-        return {name for (name,) in self.rows("SELECT name FROM pragma_table_xinfo(%s)", [table])}
+    _uniques: Mapping[str, list[Unique]] = MappingProxyType({})
+
+    def look(self, tables: Sequence[str]) -> None:
+        super().look(tables)
+        self._uniques = {table: list[Unique]() for table in tables} | unique_values(self, tables)
+
+    def forget(self, table: str) -> None:
+        super().forget(table)
+        self._uniques = {name: found for name, found in self._uniques.items() if name != table}
+
+    def columns_of(self, tables: Sequence[str]) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for table, name in self.rows(
+            "SELECT t.value, x.name FROM json_each(%s) t JOIN pragma_table_xinfo(t.value) x",
+            [json.dumps(list(tables))],
+        ):
+            found.setdefault(table, set()).add(name)
+        return found
 
     def triggers(self, model: Replicated, columns: Sequence[str]) -> dict[str, str]:
         table, pk, q = self.quote(model.table), self.quote(model.pk_column), self.quote
@@ -64,7 +82,9 @@ class SQLite(Vendor):
         Before it does, they are there. They are noted as perhaps removed, for other statements spare such rows.
         """
         table, pk, q = self.quote(model.table), self.quote(model.pk_column), self.quote
-        uniques = unique_values(self, model.table)
+        uniques = self._uniques.get(model.table)
+        if uniques is None:
+            uniques = unique_values(self, [model.table]).get(model.table)
         if not uniques:
             return {}
 
@@ -87,13 +107,16 @@ class SQLite(Vendor):
         wanted = {name for name in self.triggers(model, columns) if kind_of(name) not in ("rin", "rup")}
         return wanted <= set(self.present(model.table))
 
-    def present(self, table: str) -> dict[str, str]:
-        found = self.rows(
-            "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = %s "
+    def present_on(self, tables: Sequence[str]) -> dict[str, dict[str, str]]:
+        where, params = self.among("tbl_name", tables)
+        found: dict[str, dict[str, str]] = {}
+        for table, name, sql in self.rows(
+            f"SELECT tbl_name, name, sql FROM sqlite_master WHERE type = 'trigger' AND {where} "
             "AND substr(name, 1, 15) = 'handleref_sync_'",
-            [table],
-        )
-        return dict(found)
+            params,
+        ):
+            found.setdefault(table, {})[name] = sql
+        return found
 
     def create_trigger(self, table: str, name: str, sql: str) -> None:
         self.execute(sql)
@@ -150,6 +173,12 @@ class SQLite(Vendor):
             digits = "".join(map(str, value.as_tuple().digits)).strip("0")
             return value.is_finite() and len(digits) <= sys.float_info.dig
         return True
+
+    def moments(self, values: Sequence[datetime]) -> Sequence[Any]:
+        if self.connection.timezone is not UTC:
+            return super().moments(values)
+        adapt = self.connection.ops.adapt_datetimefield_value  # which asks three times whether it is aware
+        return [str(value.replace(tzinfo=None)) if value.tzinfo is UTC else adapt(value) for value in values]
 
     def among(self, column: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
         # As one JSON text, for parameters are limited. A NUL would end a text that comes out of JSON.

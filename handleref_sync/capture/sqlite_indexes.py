@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from handleref_sync.capture.sqlite import SQLite
 
 INDEXES = (
-    "SELECT l.name, x.name, x.coll, m.sql, l.partial FROM pragma_index_list(%s) l JOIN pragma_index_xinfo(l.name) x "
-    "LEFT JOIN sqlite_master m ON m.type = 'index' AND m.name = l.name "
-    "WHERE l.\"unique\" AND l.origin <> 'pk' AND x.key ORDER BY l.name, x.seqno"
+    "SELECT t.value, l.name, x.name, x.coll, m.sql, l.partial FROM json_each(%s) t JOIN pragma_index_list(t.value) l "
+    "JOIN pragma_index_xinfo(l.name) x LEFT JOIN sqlite_master m ON m.type = 'index' AND m.name = l.name "
+    "WHERE l.\"unique\" AND l.origin <> 'pk' AND x.key ORDER BY t.key, l.name, x.seqno"
 )
+Unique = tuple[str, list[str]]
+"""SQL that is true of a row `t` that has the values which NEW has there, and the columns on which that depends."""
 Part = tuple[str | None, str, str | None, int]
 """Of a column of an index: name (None: an expression), collation, the index's text, whether it is a partial one."""
 TOKEN = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|\[[^\]]*\]|.""", re.DOTALL)
 
 
-def unique_values(vendor: SQLite, table: str) -> list[tuple[str, list[str]]]:
-    """For each unique index, but for the primary key's: SQL that is true of a row `t` of `table` that has the values
-    which NEW has there, and the columns on which that depends.
-    """
-    indexes: dict[str, list[Part]] = {}
-    for index, name, coll, sql, partial in vendor.rows(INDEXES, [table]):
-        indexes.setdefault(index, []).append((name, coll, sql, partial))
-    return [_values(vendor, table, parts) for parts in indexes.values()]
+def unique_values(vendor: SQLite, tables: Sequence[str]) -> dict[str, list[Unique]]:
+    """Those of each unique index, but for the primary key's, of each of `tables` that has some."""
+    indexes: dict[tuple[str, str], list[Part]] = {}
+    for table, index, name, coll, sql, partial in vendor.rows(INDEXES, [json.dumps(list(tables))]):
+        indexes.setdefault((table, index), []).append((name, coll, sql, partial))
+    found: dict[str, list[Unique]] = {}
+    for (table, _), parts in indexes.items():
+        found.setdefault(table, []).append(_values(vendor, table, parts))
+    return found
 
 
-def _values(vendor: SQLite, table: str, parts: list[Part]) -> tuple[str, list[str]]:
+def _values(vendor: SQLite, table: str, parts: list[Part]) -> Unique:
     q = vendor.quote
     names = [name for name, *_ in parts]
     terms = [f"t.{q(name)} = NEW.{q(name)} COLLATE {q(coll)}" for name, coll, *_ in parts if name is not None]

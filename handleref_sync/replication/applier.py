@@ -14,10 +14,11 @@ from django.db import DatabaseError, IntegrityError, OperationalError, transacti
 
 from handleref_sync.conf import settings
 from handleref_sync.core.change import Change, Record, Version
+from handleref_sync.core.uncollected import uncollected
 from handleref_sync.core.version_vector import Dot, VersionVector
 from handleref_sync.exceptions import DotReused, NotPermitted, ParkedFull, SyncError
 from handleref_sync.models import Parked, Peer
-from handleref_sync.replication import conflicts, parking
+from handleref_sync.replication import arrivals, conflicts, parking
 from handleref_sync.replication.again import again
 from handleref_sync.replication.collisions import Collider
 from handleref_sync.replication.feed import change_of, version_of
@@ -52,6 +53,7 @@ def apply_page(using: str, peer: Peer, page: Page, *, whole: bool, scope: str) -
         ) from error
 
 
+@uncollected()
 def _apply_page(using: str, peer: Peer, page: Page, whole: bool, scope: str) -> Outcome:
     outcome = Outcome()
     with locked(using) as ledger:
@@ -112,7 +114,8 @@ def announce(using: str, node: str, ledger: Ledger, outcome: Outcome) -> None:
 
 
 def _check(ledger: Ledger, peer: Peer, changes: Iterable[Change]) -> None:
-    me, rights = ledger.local.incarnation.name, Rights.of(peer)
+    me, rights, last = ledger.local.incarnation.name, Rights.of(peer), ledger.local.sequence
+    ours = f"{me}:"
     seen = VersionVector() if peer.relay else ledger.seen()
     for change in changes:
         if not rights.exchanges(change):
@@ -122,7 +125,8 @@ def _check(ledger: Ledger, peer: Peer, changes: Iterable[Change]) -> None:
             )
         if not peer.relay:
             _check_authors(peer, change, seen)
-        if max(change.version.clock.counter(me), _given(me, change)) > ledger.local.sequence:
+        given = _given(me, change) if change.record.key.startswith(ours) else 0
+        if max(change.version.clock.counter(me), given) > last:
             raise DotReused(
                 f"{peer.name} knows writes of this node that it doesn't have: it was restored from a backup.",
                 hint="Run sync_peer again: the node takes a new incarnation, and gets those writes back.",
@@ -185,6 +189,7 @@ class Applier:
         self._rights = RightsOf(ledger.using, ledger.local)
         self._brought: dict[Dot, str] = {}
         """Who brought what is tried again."""
+        self._apart = arrivals.plain_models(ledger, self.revisions.registered if self.revisions else ())
         self._anything_parked = Parked.objects.using(ledger.using).exists()
 
     def apply(self, changes: Sequence[Change]) -> Outcome:
@@ -197,12 +202,13 @@ class Applier:
     def retry(self, after: Outcome | None = None) -> Outcome:
         """Try parked changes again: those that wait for what came with `after`, or all; and what that sets free."""
         total = Outcome()
+        if not self._anything_parked:
+            return total
         while True:
             arrived = None if after is None else [Record(m, key) for m, keys in after.keys.items() for key in keys]
             parked = parking.waiting(self.ledger, arrived) if arrived != [] else []
             if not parked:
                 return total
-            self._anything_parked = True
             retried = [(change_of(self.ledger, p), p.peer) for p in parked]
             self._brought = {change.version.dot: peer for change, peer in retried}
             after = self.apply([change for change, _ in retried])
@@ -274,11 +280,11 @@ class Applier:
             if isinstance(error, IntegrityError):
                 dangling = self.ledger.vendor.dangling(error)
                 reason = Reason.PARENT_MISSING if dangling else Reason.UNIQUE
-            return Outcome(parked=self._hold(Held(batch[0], reason, str(error).strip())))
+            return Outcome(parked=self._hold([Held(batch[0], reason, str(error).strip())]))
 
     def _apply(self, batch: list[Change], *, replace: bool = False) -> Outcome:
         planner = self._planner()
-        return self.carry_out(planner, planner.plan(batch), replace=replace)
+        return self.carry_out(planner, planner.plan(batch, () if replace else self._apart), replace=replace)
 
     def carry_out(self, planner: Planner, plans: list[Plan], *, replace: bool = False) -> Outcome:
         """Write rows, log what lost, stamp; all or, by an error, nothing that the caller does not roll back."""
@@ -287,7 +293,9 @@ class Applier:
         outcome = Outcome()
         with vendor.applying():
             vendor.defer_constraints()
-            plans = writer.write(plans)
+            leaving = {p.change.record.model for p in plans if p.decision.write and p.values is None}
+            arrived, others = arrivals.write(writer, planner.new, leaving)
+            plans = writer.write([*others, *plans])
             vendor.check_constraints()
             losers = [lost for plan in plans for lost in plan.lost]
             logged = conflicts.log(ledger, losers)
@@ -297,32 +305,43 @@ class Applier:
         if self.revisions is not None:
             self.revisions.record(planner, touched, logged, self._peer_of, self.peer)
         ledger.note_unknown({label: names for label, names in planner.unknown.items() if names})
-        for held in planner.held:
-            outcome.parked += self._hold(held)
+        outcome.parked = self._hold(planner.held)
         if self._anything_parked:
             now = {**planner.known, **{p.change.record: p.decision.stamp for p in plans}}
+            now |= {change.record: change.version for change in arrived}
             parking.superseded(ledger, now, self._brought.keys())
-        outcome.applied = len(plans)
+        outcome.applied = len(arrived) + len(plans)
+        for change in arrived:
+            model = ledger.models[change.record.model]
+            outcome.keys[model.label].append(change.record.key)
+            if model.files:
+                outcome.names(model, change.fields, change.values)
         for plan in plans:
             if plan.decision.write:
-                label = plan.change.record.model
-                outcome.keys[label].append(plan.change.record.key)
-                model = ledger.models[label]
-                if model.files and plan.values is not None:
-                    for name, value in zip(plan.fields, plan.values, strict=True):
-                        if value and name in model.files:
-                            outcome.files[label][model.own_name(name), value] = None
+                record = plan.change.record
+                outcome.keys[record.model].append(record.key)
+                outcome.names(ledger.models[record.model], plan.fields, plan.values)
         return outcome
 
-    def _hold(self, held: Held) -> int:
+    def _hold(self, held: Sequence[Held]) -> int:
+        if not held:
+            return 0
         self._anything_parked = True
-        peer = self._peer_of(held.change.version.dot)
-        new = parking.park(self.ledger, held.change, held.reason, held.detail, held.waits_for, peer)
-        if new and held.detail.startswith(REUSED):
-            logger.error("%s, which %s brought, waits: %s", held.change.record, peer, held.detail)
-        return int(new)
+        new = parking.park(
+            self.ledger,
+            [
+                parking.Waiting(h.change, h.reason, h.detail, h.waits_for, self._peer_of(h.change.version.dot))
+                for h in held
+            ],
+        )
+        for waiting in new:
+            if waiting.detail.startswith(REUSED):
+                logger.error("%s, which %s brought, waits: %s", waiting.change.record, waiting.peer, waiting.detail)
+        return len(new)
 
     def _planner(self) -> Planner:
+        if not self._brought:
+            return Planner(self.ledger, self._rights[self.peer])
         return Planner(self.ledger, lambda dot: self._rights[self._peer_of(dot)])
 
     def _peer_of(self, dot: Dot) -> str:

@@ -19,13 +19,13 @@ from handleref_sync.replication import shape
 from handleref_sync.replication.ledger import Ledger
 from handleref_sync.replication.reading import Reader
 from handleref_sync.replication.values import (
-    AS_IS,
     JSON_NULL,
     TRAVELS,
     Unfit,
     expected,
     own_form,
     preparer,
+    preparer_of_many,
     too_fine,
 )
 
@@ -43,6 +43,9 @@ class Content(Reader):
         self._prepares = {column.name: preparer(column.field, connection) for column in model.columns}
         self._expected = {column.name: expected(column.field) for column in model.columns}
         self._references = {column.name: column for column in model.columns if column.target in ledger.models}
+        self.targets = frozenset(self._references)
+        """The names of the fields that refer to replicated records."""
+        self._sets = {column.name: preparer_of_many(column.field, ledger.vendor) for column in model.columns}
 
     def complete(self, fields: tuple[str, ...]) -> bool:
         """Whether `fields` are just those that the table has. Asked for each of thousands with the same few."""
@@ -97,16 +100,19 @@ class Content(Reader):
             columns = []
             for name, values in zip(fields, zip(*rows, strict=True), strict=True):
                 column = self._column(name)
-                plain = AS_IS.get(type(column.field))
-                if plain is not None and set(map(type, values)) == {plain} and not self._lossy(plain, values):
-                    columns.append(values)
+                kind, prepare = self._sets.get(name) or (None, None)
+                if prepare is not None and set(map(type, values)) == {kind} and not self._lossy(kind, values):
+                    columns.append(prepare(values))
+                elif name in self._references:  # many have the same
+                    prepared = {value: self._prepare(column, value, parents) for value in set(values)}
+                    columns.append([prepared[value] for value in values])
                 else:
-                    columns.append(tuple([self._prepare(column, value, parents) for value in values]))
+                    columns.append([self._prepare(column, value, parents) for value in values])
             return [list(row) for row in zip(*columns, strict=True)]
         except Unfit:
             return [self._prepared_or_unfit(fields, row, parents) for row in rows]
 
-    def _lossy(self, kind: type, values: Iterable[Any]) -> bool:
+    def _lossy(self, kind: type | None, values: Iterable[Any]) -> bool:
         return kind is float and not all(map(self.ledger.vendor.keeps, values))
 
     def _prepared_or_unfit(self, fields: Sequence[str], row: Sequence[Any], parents: Parents) -> list[Any] | Unfit:

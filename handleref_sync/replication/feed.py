@@ -20,6 +20,7 @@ from handleref_sync import wire
 from handleref_sync.capture.base import vendor_for
 from handleref_sync.conf import settings
 from handleref_sync.core.change import NOTHING, Change, Mark, Record, Version
+from handleref_sync.core.uncollected import uncollected
 from handleref_sync.core.version_vector import Dot, VersionVector
 from handleref_sync.exceptions import TooLarge
 from handleref_sync.models import Capture, Conflict, Parked, Peer, ReplicatedModel, Stamp
@@ -37,6 +38,7 @@ SCAN_PAGES = 20
 """How many pages' worth of stamps one request looks through before it answers with what it has."""
 
 
+LOG = Conflict._meta.label_lower
 REMEMBERED = 8
 """How many cursors that were given to a reader are remembered: where it stands, and what may be on its way."""
 
@@ -70,8 +72,11 @@ class _Scan:
         return len(self.stamps) + len(self.parked)
 
 
-def read_page(using: str, reader: Peer, cursor: Cursor, known: VersionVector, scope: Scope) -> Page:
-    """The next page for `reader`, who stands at `cursor` and has incorporated `known`.
+@uncollected()
+def read_page(
+    using: str, reader: Peer, cursor: Cursor, known: VersionVector, scope: Scope, rows: int | None = None
+) -> Page:
+    """The next page for `reader`, who stands at `cursor` and has incorporated `known`; of `rows` changes at most.
 
     Stamps first, in a transaction of its own: a snapshot that was taken before the sequence lock was granted would
     not show what the stamper has just numbered. Remembers the cursor that is given, durably, before it returns.
@@ -81,9 +86,9 @@ def read_page(using: str, reader: Peer, cursor: Cursor, known: VersionVector, sc
     vendor = vendor_for(connections[using])
     with vendor.snapshot():
         ledger = Ledger(using)
-        scan = _scan(ledger, after, known, scope, settings.page_rows)
+        scan = _scan(ledger, after, known, scope, rows or settings.page_rows)
         changes, whole, vanished, unreadable = _changes(ledger, scan)
-        changes = [change for change in changes if _in_scope(change, scope)]
+        changes = _in_scope(changes, scope)
         # The vector speaks of all that was ever written. Who takes it over without the stamps of a model that is not
         # named at present would never get those once it is named again.
         whole = whole and not (scan.head and (_beyond(ledger, scope) or _incomplete(ledger, scope)))
@@ -118,7 +123,7 @@ def read_records(using: str, records: Iterable[Record], scope: Scope) -> Page:
             scan.stamps += [row for row in found.values() if scope.admits(ledger, row)]
             scan.parked += [row for row in waiting if scope.admits(ledger, row)]
         changes, whole, _, _ = _changes(ledger, scan)
-    return Page([change for change in changes if _in_scope(change, scope)], START, False, whole, VersionVector())
+    return Page(_in_scope(changes, scope), START, False, whole, VersionVector())
 
 
 def resume(reader: Peer, cursor: Cursor, scope: Scope) -> int:
@@ -173,6 +178,8 @@ def _scan(
 ) -> _Scan:
     scan = _Scan(position=after)
     numbers = {model.id for model in ledger.models.values() if model.label in scope.models}
+    covered = ledger.by_node(known)
+    taken = 0
     for _ in range(scan_pages):
         stamps = ledger.stamps_after(scan.position, limit)
         parked = list(_passed_on(ledger).filter(sequence__gt=scan.position).order_by("sequence")[:limit])
@@ -180,22 +187,24 @@ def _scan(
         rows.sort(key=lambda row: row.sequence)
         del rows[limit:]
         for row in rows:
-            if len(scan) == limit:
+            if taken == limit:
                 scan.head = False
                 return scan
             scan.position = row.sequence
-            if not scope.admits(ledger, row):
-                continue
             if row.clock is None:
-                if known.counter(ledger.node_name(row.node_id)) >= row.counter:
+                if row.counter <= covered.get(row.node_id, 0):
                     continue
             elif known.covers(VersionVector.parse(row.clock)):
+                continue
+            if not scope.admits(ledger, row):
                 continue
             if isinstance(row, Parked):
                 if row.model in scope.models:
                     scan.parked.append(row)
+                    taken += 1
             elif row.model_id in numbers:
                 scan.stamps.append(row)
+                taken += 1
         if len(rows) < limit:
             # Up to the last number taken, so that a reader at the head is known to be there without a look.
             scan.position = max(scan.position, ledger.local.sequence)
@@ -278,12 +287,17 @@ def _note_unreadable(using: str, found: Mapping[int, Mapping[str, str]]) -> None
         ReplicatedModel.objects.using(using).filter(pk=number).update(unreadable=dict(rows))
 
 
-def _in_scope(change: Change, scope: Scope) -> bool:
-    """An entry of the conflict log goes where the record may go that it speaks of; where it says of none, nowhere."""
-    if change.record.model != Conflict._meta.label_lower or change.values is None:
-        return True
-    _, label = change.content.get("model", (None, None))
-    return isinstance(label, str) and label in scope.models
+def _in_scope(changes: list[Change], scope: Scope) -> list[Change]:
+    """Those of `changes` that the exchange is about.
+
+    An entry of the conflict log goes where the record may go that it speaks of; where it says of none, nowhere.
+    """
+    return [change for change in changes if change.record.model != LOG or _speaks_of(change, scope.models)]
+
+
+def _speaks_of(entry: Change, models: Collection[str]) -> bool:
+    _, label = entry.content.get("model", (None, None))
+    return entry.values is None or (isinstance(label, str) and label in models)
 
 
 def _beyond(ledger: Ledger, scope: Scope) -> bool:
@@ -336,6 +350,9 @@ def _keys(ledger: Ledger, records: Iterable[StampRow]) -> dict[int, str]:
     """By sequence: the keys of those of `records` that have one. SQLite holds any text, whatever the field."""
     keys = {}
     for record in records:
+        if record.key is not None:
+            keys[record.sequence] = record.key
+            continue
         with suppress(Exception):  # whatever a field raises for what is no primary key
             keys[record.sequence] = key_of(ledger, record)
     return keys
@@ -344,7 +361,8 @@ def _keys(ledger: Ledger, records: Iterable[StampRow]) -> dict[int, str]:
 def version_of(ledger: Ledger, record: Stamp | StampRow | Parked) -> Version:
     """Dot, clock and timestamp of a stamp or a parked change."""
     dot = Dot(ledger.node_name(record.node_id), record.counter)
-    return Version(dot, ledger.clock_of(record.node_id, record.counter, record.clock), record.timestamp)
+    clock = VersionVector.of(dot) if record.clock is None else VersionVector.parse(record.clock)
+    return Version(dot, clock, record.timestamp)
 
 
 def change_of(ledger: Ledger, parked: Parked) -> Change:

@@ -56,6 +56,8 @@ class Hello:
     """The public key with which it is going to sign."""
     knows_key: bytes = b""
     """The fingerprint of the newest key of the other that it has."""
+    max_rows: int = 0
+    """Records in a page that it accepts; 0: it does not say."""
 
     def to_message(self) -> dict[str, Any]:
         """The wire form."""
@@ -73,6 +75,7 @@ class Hello:
             "may_push": self.may_push,
             "next_key": self.next_key,
             "knows_key": self.knows_key,
+            "max_rows": self.max_rows,
         }
 
     @classmethod
@@ -101,6 +104,7 @@ class Hello:
                 bool(message.get("may_push", True)),
                 shape.octets(message.get("next_key", b""), (0, 32), "a key"),
                 shape.octets(message.get("knows_key", b""), (0, 16), "a fingerprint"),
+                shape.counter(message.get("max_rows", 0)),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise misshapen("hello", error) from error
@@ -131,6 +135,7 @@ def hello(using: str, peer: Peer, *, starting: bool = False) -> Hello:
         peer.can_push,
         keys.offered(ledger.local),
         keys.known(peer),
+        settings.max_rows,
     )
 
 

@@ -111,6 +111,10 @@ class Ledger:
     def node_name(self, number: int) -> str:
         return self._names[number]
 
+    def by_node(self, vector: VersionVector) -> dict[int, int]:
+        """The counters of `vector` by the short numbers of the nodes, of all that are known here."""
+        return {number: vector.counter(name) for number, name in self._names.items()}
+
     def met(self, node: str) -> int:
         """The highest counter of a node that was met here, as of the beginning of this transaction or since."""
         return self._seen.get(self._numbers.get(node, 0), 0)

@@ -9,6 +9,7 @@ from typing import Any
 
 from handleref_sync.core import hlc
 from handleref_sync.core.change import Change, Mark, Marked, Record, Version
+from handleref_sync.core.uncollected import uncollected
 from handleref_sync.core.version_vector import Dot, VersionVector
 from handleref_sync.exceptions import MalformedBody, TooLarge
 from handleref_sync.replication import shape
@@ -38,6 +39,7 @@ class Page:
     """What the tombstones knew that the feed's node has dropped: who lacked one can't get it from there any more."""
 
 
+@uncollected()
 def to_message(page: Page) -> dict[str, Any]:
     """The wire form: names are listed once in a header, rows are arrays that point into it."""
     models: dict[tuple[str, tuple[str, ...]], int] = {}
@@ -73,6 +75,7 @@ def to_message(page: Page) -> dict[str, Any]:
     return {**message, "dropped": dict(page.dropped)} if page.dropped else message
 
 
+@uncollected()
 def from_message(message: Mapping[str, Any], max_rows: int) -> Page:
     """The inverse of `to_message`. Raises TooLarge, or MalformedBody for whatever is not of that shape."""
     rows = message.get("rows")

@@ -9,7 +9,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.utils import timezone
 
@@ -33,49 +33,97 @@ Reason = Parked.Reason
 logger = logging.getLogger("handleref_sync.replication")
 
 
-def park(
-    ledger: Ledger,
-    change: Change,
-    reason: Reason,
-    detail: str = "",
-    waits_for: Record | None = None,
-    peer: str = "",
-) -> bool:
-    """Keep `change`, which `peer` brought, until it can be written. False if its dot is parked already."""
-    version = change.version
-    node = ledger.node_number(version.dot.node)
-    known = Parked.objects.using(ledger.using).filter(node=node, counter=version.dot.counter)
-    why: dict[str, Any] = {"reason": reason, "detail": printable(detail, 1000), "waits_for": str(waits_for or "")}
-    before = known.first()
-    if before is not None:
-        there = change_of(ledger, before)
-        if there.version == version and there.record == change.record:
-            if before.reason == Reason.NOT_PERMITTED and reason != Reason.NOT_PERMITTED:
-                why["sequence"] = ledger.take(1)  # it is passed on from now on, and some have read past its old place
-            known.exclude(**why).update(**why)
-        elif _contradict(ledger, there, change):
-            logger.error(
-                "%s came with %s: %s. The second is in the conflict log.", change.record, version.dot, REUSED
-            )
-            _log(ledger, [conflicts.other_content(change)])
-        elif not there.version.clock.covers(version.clock):
-            # Somebody has joined it with others meanwhile, and those behind us have to learn that. Under one dot the
-            # granularity makes no difference: a resolver is asked about versions that did not know each other.
-            both = join(there, change, same, Granularity.ROW)
-            _log(ledger, both.lost)
-            known.update(**_columns(both.change), sequence=ledger.take(1), **why)
-        return False
-    Parked.objects.using(ledger.using).create(
-        model=change.record.model,
-        key=change.record.key,
-        node_id=node,
-        counter=version.dot.counter,
-        **_columns(change),
-        peer=peer,
-        sequence=ledger.take(1),
-        **why,
-    )
-    return True
+class Waiting(NamedTuple):
+    """A change that can't be written now: why, for which record it waits if that is known, and who brought it."""
+
+    change: Change
+    reason: Reason
+    detail: str = ""
+    waits_for: Record | None = None
+    peer: str = ""
+
+    def why(self) -> dict[str, str]:
+        """The columns that may change while it waits."""
+        return {
+            "reason": self.reason,
+            "detail": printable(self.detail, 1000),
+            "waits_for": str(self.waits_for or ""),
+        }
+
+
+def park(ledger: Ledger, waiting: Iterable[Waiting]) -> list[Waiting]:
+    """Keep changes until they can be written; returns those whose dots were not parked already."""
+    new: dict[tuple[int, int], Waiting] = {}
+    again: list[Waiting] = []
+    items = [(_place(ledger, item.change), item) for item in waiting]
+    known = _parked(ledger, [place for place, _ in items])
+    for place, item in items:
+        if place in known or place in new:
+            again.append(item)
+        else:
+            new[place] = item
+    if new:
+        first = ledger.take(len(new))
+        Parked.objects.using(ledger.using).bulk_create(
+            [
+                Parked(
+                    model=item.change.record.model,
+                    key=item.change.record.key,
+                    node_id=node,
+                    counter=counter,
+                    peer=item.peer,
+                    sequence=sequence,
+                    **_columns(item.change),
+                    **item.why(),
+                )
+                for sequence, ((node, counter), item) in enumerate(new.items(), first)
+            ],
+            batch_size=500,
+        )
+    for item in again:
+        _park_again(ledger, item)
+    return list(new.values())
+
+
+def _place(ledger: Ledger, change: Change) -> tuple[int, int]:
+    """The dot as the ledger has it."""
+    return ledger.node_number(change.version.dot.node), change.version.dot.counter
+
+
+def _parked(ledger: Ledger, places: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Those of some dots that are parked."""
+    counters: dict[int, list[int]] = defaultdict(list)
+    for node, counter in places:
+        counters[node].append(counter)
+    found = set[tuple[int, int]]()
+    for node, some in counters.items():
+        for start in range(0, len(some), PARAMETERS):
+            rows = Parked.objects.using(ledger.using).filter(node=node, counter__in=some[start : start + PARAMETERS])
+            found.update((node, counter) for counter in rows.values_list("counter", flat=True))
+    return found
+
+
+def _park_again(ledger: Ledger, item: Waiting) -> None:
+    """Something came under a dot that is parked already: the same as before, or what has to be united with it."""
+    change, version, why = item.change, item.change.version, item.why()
+    node, counter = _place(ledger, change)
+    known = Parked.objects.using(ledger.using).filter(node=node, counter=counter)
+    before = known.get()
+    there = change_of(ledger, before)
+    if there.version == version and there.record == change.record:
+        if before.reason == Reason.NOT_PERMITTED and item.reason != Reason.NOT_PERMITTED:
+            # It is passed on from now on, and some have read past its old place.
+            known.update(sequence=ledger.take(1))
+        known.exclude(**why).update(**why)
+    elif _contradict(ledger, there, change):
+        logger.error("%s came with %s: %s. The second is in the conflict log.", change.record, version.dot, REUSED)
+        _log(ledger, [conflicts.other_content(change)])
+    elif not there.version.clock.covers(version.clock):
+        # Somebody has joined it with others meanwhile, and those behind us have to learn that. Under one dot the
+        # granularity makes no difference: a resolver is asked about versions that did not know each other.
+        both = join(there, change, same, Granularity.ROW)
+        _log(ledger, both.lost)
+        known.update(**_columns(both.change), sequence=ledger.take(1), **why)
 
 
 def _columns(change: Change) -> dict[str, Any]:

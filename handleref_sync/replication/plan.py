@@ -70,17 +70,24 @@ def kept(ledger: Ledger, content: Content, stamp: StampRow, row: tuple[Any, ...]
     return Plan(change, stamp, Decision(False, version), content.fields, row, lost, carried, machine=True)
 
 
+EVERYTHING = Rights()
+
+
 class Planner:
     """Makes plans for a set of changes of different records. Needs the sequence lock.
 
     `rights`: what may be written by whoever brought the change with a dot; everything, if it isn't given.
     """
 
-    def __init__(self, ledger: Ledger, rights: RightsOfDot = lambda dot: Rights()) -> None:
+    def __init__(self, ledger: Ledger, rights: Rights | RightsOfDot = EVERYTHING) -> None:
         self.ledger = ledger
-        self.rights = rights
+        self.alike = rights if isinstance(rights, Rights) else None
+        """The rights of all of them, where they are the same: nothing has to be asked for each of thousands."""
+        self.rights: RightsOfDot = (lambda dot: rights) if isinstance(rights, Rights) else rights
         self.contents: dict[str, Content] = {}
         self.held: list[Held] = []
+        self.new: list[Change] = []
+        """Those of records that are new here, where they are asked for apart."""
         self.known: dict[Record, Version] = {}
         """What is here of the records of which nothing new came."""
         self.unknown: dict[str, set[str]] = defaultdict(set)
@@ -92,25 +99,32 @@ class Planner:
             self.contents[label] = Content(self.ledger, self.ledger.models[label])
         return self.contents[label]
 
-    def plan(self, changes: Iterable[Change]) -> list[Plan]:
-        """Plans for those changes that make a difference; those that can't even be looked at go to ``held``."""
+    def plan(self, changes: Iterable[Change], apart: Collection[str] = ()) -> list[Plan]:
+        """Plans for those changes that make a difference; those that can't even be looked at go to ``held``.
+
+        `apart`: models of which whole new records go to ``new`` instead, for there is nothing to decide about them.
+        """
         by_model: dict[str, list[Change]] = defaultdict(list)
         now, limit = now_ms(), int(settings.max_clock_skew * 1000)
+        aliases = {label: model.aliases for label, model in self.ledger.models.items() if model.aliases}
+        changes = list(changes)
+        hurried = hlc.too_far_ahead(max((c.version.timestamp for c in changes), default=0), now, limit)
+        believed = self.alike is not None and self.alike.relay
         for change in changes:
             label, timestamp = change.record.model, change.version.timestamp
-            if why := refused_clock(self.ledger, self.rights(change.version.dot), change):
+            if not believed and (why := refused_clock(self.ledger, self.rights(change.version.dot), change)):
                 self.held.append(Held(change, Reason.NOT_PERMITTED, why))
             elif label not in self.ledger.models:
                 self.held.append(Held(change, Reason.UNKNOWN_MODEL, f"{label} is not replicated here"))
-            elif hlc.too_far_ahead(timestamp, now, limit):
+            elif hurried and hlc.too_far_ahead(timestamp, now, limit):
                 # Before it touches any clock of ours: what it ticks from it would be too far ahead as well.
                 ahead = (hlc.milliseconds(timestamp) - now) // 1000
                 self.held.append(Held(change, Reason.CLOCK_AHEAD, f"{ahead} s ahead of this node's clock"))
             else:
-                by_model[label].append(by_first_names(change, self.ledger.models[label].aliases))
-        return [plan for label, group in by_model.items() for plan in self._plan_model(label, group)]
+                by_model[label].append(by_first_names(change, aliases[label]) if label in aliases else change)
+        return [plan for label, group in by_model.items() for plan in self._plan_model(label, group, label in apart)]
 
-    def _plan_model(self, label: str, changes: list[Change]) -> list[Plan]:
+    def _plan_model(self, label: str, changes: list[Change], apart: bool) -> list[Plan]:
         content, ledger = self.content(label), self.ledger
         changes, texts = self._readable(content, changes)
         keys = [change.record.key for change in changes]
@@ -130,6 +144,8 @@ class Planner:
         versions = {key: version_of(ledger, s) for key, s in stamps.items()}
         rows = content.read(self._to_compare(content, changes, stamps, versions), under_lock=True)
         plans = buried
+        if apart:
+            changes = self._put_apart(content, changes, stamps.keys())
         for change in changes:
             stamp = stamps.get(change.record.key)
             local = versions.get(change.record.key)
@@ -169,6 +185,8 @@ class Planner:
 
     def _admitted(self, content: Content, changes: list[Change], known: Collection[str]) -> list[Change]:
         """Those of `changes` whose keys their bringers may use; the others are held."""
+        if self.alike is not None and self.alike.relay:
+            return changes
         admitted = []
         for change in changes:
             rights = self.rights(change.version.dot)
@@ -179,6 +197,31 @@ class Planner:
                 admitted.append(change)
         return admitted
 
+    def _put_apart(self, content: Content, changes: list[Change], known: Collection[str]) -> list[Change]:
+        """Move whole new records to ``new``; returns the other changes."""
+        others = []
+        everything = self.alike is not None and self.alike.all_of(content.model)
+        for change in changes:
+            whole = change.values is not None and not change.carried and content.complete(change.fields)
+            whole = whole and (everything or self.rights(change.version.dot).all_of(content.model))
+            if whole and change.record.key not in known:
+                self.new.append(change)
+            else:
+                others.append(change)
+        return others
+
+    def plans_of_new(self, content: Content, changes: Iterable[Change]) -> list[Plan]:
+        """Plans for records that are new here, after all."""
+        plans = []
+        for change in changes:
+            try:
+                content.refuse_references(change.fields, change.values or ())
+            except Unfit as error:
+                self.held.append(Held(change, Reason.INVALID, str(error)))
+            else:
+                plans.append(Plan(change, None, Decision(True, change.version), change.fields, change.values))
+        return plans
+
     def _buried(
         self, content: Content, changes: list[Change], known: Collection[str]
     ) -> tuple[list[Plan], list[Change]]:
@@ -186,9 +229,11 @@ class Planner:
 
         Who never heard of the deletion gets a new one, which knows its version, and that goes to the log.
         """
+        if not self.ledger.local.dropped:
+            return [], changes
         away = [c for c in changes if c.deleted or self.rights(c.version.dot).rejoining]
         keys = purged(self.ledger, content.model, away, known)
-        plans, others = [], []
+        plans, others = list[Plan](), list[Change]()
         for change in changes:
             if change.record.key not in keys:
                 others.append(change)

@@ -22,6 +22,10 @@ Rows = dict[str, tuple[Any, ...]]
 """By primary key, as the capture table has it: the values of the fields, in their order."""
 
 
+INTEGERS = {models.AutoField, models.BigAutoField, models.SmallAutoField, models.IntegerField, models.BigIntegerField}
+"""Fields of which an integer is a database value on every vendor."""
+
+
 class Reader:
     """Reads rows of `model` in wire form, and finds the stamps of its records."""
 
@@ -36,6 +40,9 @@ class Reader:
         self._encoders = [encoder(column.field) for column in model.columns]
         self._converters = [converter(column.field, connection) for column in model.columns]
         self._generic = {column.name for column in model.columns if column.generic is not None}
+        self._as_it_is = not any(self._encoders) and not any(column.field.is_relation for column in model.columns)
+        self._as_it_is = self._as_it_is and not self._generic
+        self._integer_pk = type(model.pk) in INTEGERS
 
     def read(self, pks: Iterable[str], under_lock: bool) -> Rows:
         """The wire values of the rows with these primary keys (as the capture table has them)."""
@@ -82,7 +89,7 @@ class Reader:
                 null = "null" if isinstance(column.field, models.JSONField) and not column.field.null else None
                 for row in found.values():
                     row[position] = null if row[position] is None else encode(row[position])
-        return {pk: tuple(values) for pk, values in found.items()}
+        return found if self._as_it_is else {pk: tuple(values) for pk, values in found.items()}
 
     def _name_generic(self, found: Mapping[str, list[Any]], under_lock: bool) -> None:
         """Put [label, key] in the place of primary keys whose model a content type says, which is read first."""
@@ -113,20 +120,24 @@ class Reader:
         wanted = self.columns[name].generic
         return next(i for i, column in enumerate(self.model.columns) if column.field.name == wanted)
 
-    def _rows(self, pks: list[str]) -> dict[str, list[Any]]:
-        """The rows' values as the ORM would give them, without the ORM: a page has thousands."""
+    def _rows(self, pks: list[str]) -> dict[str, Any]:
+        """The rows' values as the ORM would give them, without the ORM: a page has thousands.
+
+        As lists, in which values may be replaced, but where there is nothing to replace.
+        """
         columns = [self.model.pk_column, *[column.column for column in self.model.columns]]
         rows = self._select(columns, pks)
         if not rows:
             return {}
         if not self.columns:
-            return {str(pk): [] for (pk,) in rows}
+            return {str(pk): () for (pk,) in rows}
         texts, *found = zip(*rows, strict=True)
         for position, convert in enumerate(self._converters):
             if convert is not None:
                 found[position] = tuple([convert(value) for value in found[position]])
         # A primary key as the database has it is, as text, what its triggers write.
-        return dict(zip(map(str, texts), map(list, zip(*found, strict=True)), strict=True))
+        values = zip(*found, strict=True)
+        return dict(zip(map(str, texts), values if self._as_it_is else map(list, values), strict=True))
 
     def present(self, pks: Sequence[str]) -> set[str]:
         """Which of these primary keys have a row."""
@@ -142,6 +153,8 @@ class Reader:
 
     def db_pk(self, text: str) -> Any:
         """A primary key as the database driver takes it, from the form in the capture table."""
+        if self._integer_pk:
+            return int(text)
         pk = self.model.pk
         return pk.get_db_prep_value(pk.to_python(text), self.ledger.vendor.connection)
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from handleref_sync import registry
 from handleref_sync.conf import settings
+from handleref_sync.core import pace
 from handleref_sync.core.change import Record
 from handleref_sync.exceptions import CursorMismatch, MalformedBody, NotPermitted
 from handleref_sync.models import Parked, Peer
@@ -22,6 +23,14 @@ from handleref_sync.replication.ledger import Ledger
 from handleref_sync.replication.page import SAME_VERSION, START, from_message, misshapen, to_message
 from handleref_sync.replication.stamping import stamp
 from handleref_sync.replication.verifying import Question
+
+
+def _rows_wanted(message: Mapping[str, Any]) -> int:
+    """How many changes the reader wants in a page: it knows its link. Not so many that they would cost our memory."""
+    wanted = message.get("rows", 0)
+    if type(wanted) is not int or wanted < 0:
+        raise MalformedBody("The request names no number of rows.", hint=SAME_VERSION)
+    return min(wanted, int(settings.page_rows * pace.MOST)) or settings.page_rows
 
 
 class Responder:
@@ -72,7 +81,8 @@ class Responder:
 
     def _pull(self, message: Mapping[str, Any]) -> dict[str, Any]:
         mine, theirs, scope = self._to_a_reader(message)
-        page = feed.read_page(self.using, self.peer, position(theirs, scope), theirs.vector, scope)
+        standing = position(theirs, scope)
+        page = feed.read_page(self.using, self.peer, standing, theirs.vector, scope, _rows_wanted(message))
         if page.head:
             self._met(success=True)
         if message.get("digests"):

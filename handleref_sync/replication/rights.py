@@ -59,6 +59,10 @@ class Rights:
         own = self._fields.get(model.label)
         return frozenset(c.name for c in model.columns if c.field.name.lower() in own) if own else NOTHING
 
+    def all_of(self, model: Replicated) -> bool:
+        """Whether it may write every field of `model`."""
+        return not self.read_only or (model.label not in self.read_only and model.label not in self._fields)
+
     @cached_property
     def _fields(self) -> dict[str, set[str]]:
         """By model: the fields in `read_only`. Asked for each of thousands of changes, few of them of such models."""

@@ -58,17 +58,18 @@ def find(using: str, label: str) -> Unseen:
 
     In one snapshot: a write is committed together with its note, and a stamp together with the end of the note.
     """
-    with vendor_for(connections[using]).snapshot():
-        ledger = Ledger(using)
-        model, vendor = ledger.models[label], ledger.vendor
+    model, vendor = registry.replicated(using)[label], vendor_for(connections[using])
+    with vendor.snapshot():
         if not vendor.columns(model.table):
             return Unseen()  # not migrated here yet
         table, stamped, noted = _sets(vendor, model)
         rows = _texts(vendor, f"{table} EXCEPT {stamped} EXCEPT {noted}")
         gone = _texts(vendor, f"{stamped} EXCEPT {table} EXCEPT {noted}")
         tombstones: set[str] = set()
-        for start in range(0, len(rows), BATCH):
-            tombstones.update(ledger.stamps_of(model, rows[start : start + BATCH]))
+        if rows:
+            ledger = Ledger(using)
+            for start in range(0, len(rows), BATCH):
+                tombstones.update(ledger.stamps_of(model, rows[start : start + BATCH]))
     return Unseen([pk for pk in rows if pk not in tombstones], gone, [pk for pk in rows if pk in tombstones])
 
 

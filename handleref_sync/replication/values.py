@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
@@ -61,6 +61,14 @@ def converter(field: Any, connection: Any) -> Callable[[Any], Any] | None:
     steps = [*connection.ops.get_db_converters(column), *column.get_db_converters(connection)]
     if len(steps) == 1:
         (step,) = steps
+        utc = django_settings.USE_TZ and connection.timezone is UTC
+        if isinstance(field, models.DateTimeField) and not own_form(field) and utc:
+            # What the step does with them, without asking each of thousands three times whether it is aware.
+            return lambda value: (
+                value.replace(tzinfo=UTC)
+                if type(value) is datetime and value.tzinfo is None
+                else step(value, column, connection)
+            )
         return lambda value: step(value, column, connection)
 
     def convert(value: Any) -> Any:
@@ -180,6 +188,20 @@ def preparer(field: Any, connection: Any) -> Callable[[Any], Any]:
             adapt(value) if type(value) is datetime and value.tzinfo else field.get_db_prep_save(value, connection)
         )
     return lambda value: field.get_db_prep_save(value, connection)
+
+
+def preparer_of_many(field: Any, vendor: Vendor) -> tuple[type, Callable[[Sequence[Any]], Sequence[Any]]] | None:
+    """What prepares many values at once, and of which type all have to be; None where each is a case of its own."""
+    plain = AS_IS.get(type(field))
+    if plain is not None:
+        return plain, lambda values: values
+    if (
+        isinstance(field, models.DateTimeField)
+        and _unchanged(type(field), models.DateTimeField)
+        and django_settings.USE_TZ
+    ):
+        return datetime, vendor.moments
+    return None
 
 
 def _unchanged(kind: type, base: type) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db.models import AutoField
@@ -58,7 +58,7 @@ class Writer:
         The greatest such set, so that cycles of new records resolve: start from all, and take away until it holds.
         """
         parents = {id(p): self._parents(p) for p in plans}
-        self._locate({parent for group in parents.values() for parent in group})
+        self.locate({parent for group in parents.values() for parent in group})
         ready = plans
         rows: dict[int, list[Any]] = {}
         while True:
@@ -99,7 +99,7 @@ class Writer:
             located is not _MISSING and located is not None and Record(*parent) not in leaving
         )
 
-    def _locate(self, records: Iterable[tuple[str, str]]) -> None:
+    def locate(self, records: Iterable[tuple[str, str]]) -> None:
         """Note the primary key of each record that is here: None for a tombstone, nothing for one never heard of."""
         by_model: dict[str, list[str]] = defaultdict(list)
         for label, key in records:
@@ -111,6 +111,16 @@ class Writer:
             for key, stamp in stamps.items():
                 gone = stamp.deleted or stamp.pk_text not in there
                 self._located[label, key] = None if gone else content.model.pk.to_python(stamp.pk_text)
+
+    def located(self, record: tuple[str, str]) -> bool:
+        """Whether `locate` has found the row of `record`."""
+        return self._located.get(record) is not None
+
+    def prepared(
+        self, content: Content, fields: Sequence[str], values: Sequence[Sequence[Any]]
+    ) -> list[list[Any] | Unfit]:
+        """The database values of rows that refer to what is located, or why one has none."""
+        return content.prepare_rows(fields, values, self._located)
 
     def _there_in_fact(self, content: Content, stamps: dict[str, StampRow]) -> set[str]:
         """Primary keys of the rows that exist. What was deleted since it was stamped is stamped now.
@@ -182,7 +192,7 @@ class Writer:
         for (label, fields), group in groups.items():
             content = self.planner.content(label)
             values = [plan.values or () for plan in group]
-            for plan, row in zip(group, content.prepare_rows(fields, values, self._located), strict=True):
+            for plan, row in zip(group, self.prepared(content, fields, values), strict=True):
                 if isinstance(row, Unfit):
                     self._hold(plan, Reason.INVALID, str(row))
                 else:

@@ -22,6 +22,7 @@ from http_message_signatures import VerifyResult
 
 from handleref_sync import wire
 from handleref_sync.conf import URLS, is_url, settings
+from handleref_sync.core.pace import Pace
 from handleref_sync.core.printable import printable
 from handleref_sync.exceptions import BadSignature, DatabaseFailed, PeerRefused, PeerUnreachable, SyncError, TooLarge
 from handleref_sync.models import Peer
@@ -35,6 +36,7 @@ ERROR_BYTES = 64 * 1024
 CHUNK = 64 * 1024
 BACKOFF, LONGEST = 0.5, 30.0
 """Seconds before the first retry, doubled each time, and the most that they become; half of it is chance."""
+PAGES = frozenset({"pull", "push"})
 TRANSIENT = frozenset({502, 503, 504})
 BEFORE_PROOF = frozenset(
     (
@@ -221,6 +223,7 @@ class HttpTransport:
         self._promoted = False
         self._caller = Caller(peer.name, peer.url, sleep)
         self._encoding = "gzip"
+        self.pace = Pace()
 
     @property
     def bytes_sent(self) -> int:
@@ -252,7 +255,11 @@ class HttpTransport:
             with self._caller.post(action, body, encoding, sign) as answer:
                 return self._read(answer)
 
-        return self._caller.retrying(once)
+        before, started = self.bytes_sent + self.bytes_received, time.monotonic()
+        answer = self._caller.retrying(once)
+        if action in PAGES:
+            self.pace.took(time.monotonic() - started, self.bytes_sent + self.bytes_received - before)
+        return answer
 
     def begin(self, action: str, message: dict[str, Any]) -> Callable[[], dict[str, Any]]:
         """`call` in a thread of its own, which touches no database; gives what waits for its result."""

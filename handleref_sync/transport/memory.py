@@ -7,6 +7,7 @@ from typing import Any
 
 from handleref_sync import wire
 from handleref_sync.conf import settings
+from handleref_sync.core.pace import Pace
 from handleref_sync.exceptions import PeerRefused, SyncError
 
 
@@ -15,6 +16,7 @@ class MemoryTransport:
 
     def __init__(self, handle: Callable[[str, dict[str, Any]], dict[str, Any]]) -> None:
         self._handle = handle
+        self.pace = Pace()
         self.bytes_sent = 0
         self.bytes_received = 0
 

@@ -1,8 +1,9 @@
 """A project that has no django-reversion: in a process of its own, where it can't be imported."""
 
-import subprocess
 import sys
 import textwrap
+
+from tests import forked
 
 PROJECT = """
 import sys
@@ -62,7 +63,7 @@ base = f"/admin/testapp/country/{row.pk}/"
 
 def run(script):
     command = [sys.executable, "-W", "error", "-c", PROJECT + textwrap.dedent(script)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    result = forked.run(command)
     assert result.returncode == 0, result.stderr
     return result.stdout.split()
 

@@ -1,182 +1,189 @@
-"""The figures of the library, each beside its floor from the same run: ``python -m tests.benchmarks --help``."""
+"""The figures of the library, each beside its floor from the same run: ``python -m tests.benchmarks --help``.
+
+Without arguments: every case, small enough for a few minutes. ``--full`` is what docs/performance.md is made of.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import statistics
-import subprocess
 import sys
-import tempfile
-import uuid
-from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+import traceback
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+
+from tests.benchmarks import databases
+from tests.benchmarks.cases import CASES, Run
+from tests.benchmarks.cases.stages import profile
+from tests.benchmarks.figures import Figures, Report, comparison, insert
+from tests.benchmarks.nodes import several
+
+SHAPES = ("rows", "narrow", "wide", "foreign keys", "origin keys", "history")
+QUICK: dict[str, Any] = {
+    "size": [10_000],
+    "rows": 50_000,
+    "some": 5000,
+    "writes": 1000,
+    "seconds": 4.0,
+    "edges": [1, 10],
+    "models": [100],
+    "nodes": [1000],
+    "peer_rows": 1000,
+    "repeat": 1,
+}
+FULL: dict[str, Any] = {
+    "size": [10_000, 100_000, 1_000_000],
+    "rows": 1_000_000,
+    "some": 10_000,
+    "writes": 5000,
+    "seconds": 20.0,
+    "edges": [1, 10, 50],
+    "models": [10, 50, 200],
+    "nodes": [10, 100, 1000],
+    "peer_rows": 50_000,
+    "repeat": 3,
+}
 
 
-class Node:
-    """A worker process and its database."""
-
-    def __init__(self, name: str, kind: str, home: Path) -> None:
-        self.kind, self.database = kind, f"handleref_bench_{uuid.uuid4().hex[:10]}"
-        place = self.database if kind == "postgresql" else str(home / f"{self.database}.sqlite3")
-        if kind == "postgresql":
-            self._postgres(f"CREATE DATABASE {self.database}")
-        environment = {
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "tests.benchmarks.settings",
-            "BENCH_NODE": name,
-            "BENCH_KIND": kind,
-            "BENCH_NAME": place,
-        }
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.benchmarks.worker"],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.key = self.do("setup")["key"]
-
-    def _postgres(self, statement: str) -> None:
-        import psycopg
-
-        server = {
-            "host": os.environ.get("PGHOST", "localhost"),
-            "port": os.environ.get("PGPORT", "5432"),
-            "user": os.environ.get("PGUSER", "postgres"),
-            "password": os.environ.get("PGPASSWORD", ""),
-        }
-        with psycopg.connect(**server, dbname="postgres", autocommit=True) as connection:  # type: ignore[arg-type]
-            connection.execute(statement)
-
-    def do(self, command: str, **arguments: Any) -> dict[str, Any]:
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(json.dumps({"do": command, **arguments}) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"a node ended while it did {command}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def end(self) -> None:
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.close()
-        self.process.wait(timeout=60)
-        self.process.stdout.close()
-        if self.kind == "postgresql":
-            self._postgres(f"DROP DATABASE IF EXISTS {self.database} WITH (FORCE)")
-
-
-@contextmanager
-def pair(kind: str) -> Iterator[tuple[Node, Node]]:
-    """A hub that serves and an edge that calls, each new."""
-    with tempfile.TemporaryDirectory(prefix="handleref-bench-") as home:
-        nodes: list[Node] = []
-        try:
-            for name in ("hub", "edge"):
-                nodes.append(Node(name, kind, Path(home)))
-            hub, edge = nodes
-            hub.do("peer", name="edge", key=edge.key)
-            edge.do("peer", name="hub", key=hub.key, url=hub.do("serve")["url"])
-            yield hub, edge
-        finally:
-            for node in nodes:
-                node.end()
-
-
-class Figures:
-    """Measured values by name; each name has its goal."""
-
-    def __init__(self) -> None:
-        self.found: dict[str, list[float]] = defaultdict(list)
-        self.goals: dict[str, str] = {}
-
-    def note(self, name: str, value: float, goal: str = "") -> None:
-        self.found[name].append(value)
-        self.goals[name] = goal
-
-    def table(self) -> Table:
-        table = Table("figure", "median", "least", "most", "goal")
-        for name, found in self.found.items():
-            shown = [f"{value:,.2f}" for value in (statistics.median(found), min(found), max(found))]
-            table.add_row(name, *shown, self.goals[name])
-        return table
-
-
-def first_pull(kind: str, rows: int, figures: Figures) -> None:
-    with pair(kind) as (hub, edge):
-        hub.do("fill", rows=rows)
-        floor = edge.do("floor", rows=rows)["seconds"]
-        report = edge.do("sync")
-        assert report["pulled"] == rows, report
-        figures.note("floor: bulk_create, s", floor)
-        figures.note("first pull, s", report["seconds"])
-        figures.note("first pull / bulk_create", report["seconds"] / floor, "<= 2 now, 1 later")
-        figures.note("bytes on the wire, a row", report["bytes"] / rows, "<= 60")
-        figures.note("peak memory of the hub, MiB", hub.do("memory")["mib"])
-        figures.note("peak memory of the edge, MiB", edge.do("memory")["mib"])
-        size = edge.do("size")
-        figures.note("ledger / table on disk", size["ledger"] / size["table"], "<= 0.75")
-        idle = min((edge.do("sync") for _ in range(5)), key=lambda r: r["seconds"])
-        figures.note(f"nothing to do at {rows:,} rows, s", idle["seconds"])
-        figures.note("nothing to do, round trips", idle["trips"], "1")
-        hub.do("touch", rows=1000)
-        changed = edge.do("sync")
-        figures.note(f"1,000 changed of {rows:,}, s", changed["seconds"])
-    with pair(kind) as (hub, edge):
-        small, few = 10_000, 1_000
-        hub.do("fill", rows=few)
-        edge.do("sync")
-        few_idle = min((edge.do("sync") for _ in range(5)), key=lambda r: r["seconds"])["seconds"]
-        figures.note("nothing to do, against 1,000 rows", idle["seconds"] / few_idle, "<= 1.2")
-        hub.do("fill", rows=small - few, start=few)
-        edge.do("sync")
-        hub.do("touch", rows=1000)
-        figures.note(
-            "1,000 changed, against 1,000 of 10,000", changed["seconds"] / edge.do("sync")["seconds"], "<= 1.3"
-        )
-
-
-def writes(kind: str, rows: int, figures: Figures) -> None:
-    goals = {"save": ("<= 1.35", "<= 1.2"), "bulk_create": ("<= 1.25", "<= 1.25"), "delete": ("<= 1.35", "<= 1.2")}
-    with pair(kind) as (hub, _):
-        found = hub.do("writes", rows=rows)
-        for name, goal in goals.items():
-            ratio = found[f"{name} captured"] / found[f"{name} plain"]
-            figures.note(f"{name} captured / plain", ratio, goal[kind == "postgresql"])
-
-
-CASES = {"first_pull": first_pull, "writes": writes}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--rows", type=int, default=50_000)
-    parser.add_argument("--writes", type=int, default=2_000, help="rows of the single-write figures")
-    parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--database", choices=["sqlite", "postgresql"], action="append")
-    parser.add_argument("--only", choices=list(CASES), action="append")
-    parser.add_argument("--json", metavar="FILE", help="write what was found there as well")
-    options = parser.parse_args()
-    results = {}
-    for kind in options.database or ["sqlite"]:
-        figures = Figures()
-        for _ in range(options.repeat):
-            for name in options.only or CASES:
-                CASES[name](kind, options.writes if name == "writes" else options.rows, figures)
-        Console(width=110).print(f"\n{kind}, {options.rows:,} rows, {options.repeat} runs", figures.table())
-        results[kind] = figures.found
+def main() -> int:
+    options = parse()
+    began = time.monotonic()
+    if options.saved:
+        found, failures = Report.read(options.saved), 0
+    else:
+        found, failures = measure(options)
+    show(options, found)
     if options.json:
-        Path(options.json).write_text(json.dumps(results, indent=2))
+        found.write(options.json)
+    print(f"{time.monotonic() - began:.0f} s, {failures} failed", file=sys.stderr)
+    return min(failures, 1)
+
+
+def measure(options: argparse.Namespace) -> tuple[Report, int]:
+    """What was found, and how many cases failed."""
+    chosen = {"profile": profile} if options.profile else {n: c for n, c in CASES.items() if n in options.only}
+    found, failures = Report(), 0
+    for kind in options.database:
+        figures = found.figures[kind] = Figures(command(options, kind))
+        found.machines[kind] = machine(kind)
+        # One run of all cases after the other, so that the machine's moods hit all of them.
+        for number in range(options.repeat):
+            run = run_of(options, kind, figures)
+            for name, case in chosen.items():
+                started = time.monotonic()
+                try:
+                    case(run)
+                except Exception as error:  # the other cases have nothing to do with it
+                    failures += 1
+                    traceback.print_exception(error)
+                print(f"{kind}, run {number + 1}, {name}: {time.monotonic() - started:.0f} s", file=sys.stderr)
+    return found, failures
+
+
+def show(options: argparse.Namespace, found: Report) -> None:
+    """As tables on the terminal, or as Markdown, there or in a page of the docs."""
+    console = Console(width=options.width)
+    saved = Report.read(options.compare).figures if options.compare else {}
+    for kind, figures in found.figures.items():
+        about = found.machines[kind]
+        if options.markdown or options.into:
+            on = f"{about['database']}, Python {about['python']}, Django {about['django']}, {about['cores']} cores."
+            text = "\n".join((f"{on}\n", *(case.markdown() for case in figures.cases.values())))
+            if options.into:
+                insert(Path(options.into), f"{'profile' if options.profile else 'figures'} of {kind}", text)
+            else:
+                print(text)
+            continue
+        console.print(f"\n{kind}: " + ", ".join(f"{name} {value}" for name, value in about.items()))
+        for case in figures.cases.values():
+            console.print(f"\n[bold]{case.title}[/bold]\n{case.command}", case.table(), sep="\n", highlight=False)
+        if kind in saved:
+            console.print("", comparison(saved[kind], figures))
+
+
+def run_of(options: argparse.Namespace, kind: str, figures: Figures) -> Run:
+    """One run as the options have it."""
+    return Run(
+        kind=kind,
+        figures=figures,
+        sizes=tuple(options.size),
+        shapes=tuple(options.shape or SHAPES),
+        all_shapes=bool(options.shape),
+        rows=options.rows,
+        some=options.some,
+        writes=options.writes,
+        seconds=options.seconds,
+        edges=tuple(options.edges),
+        models=tuple(options.models),
+        nodes=tuple(options.nodes),
+        peer_rows=options.peer_rows,
+    )
+
+
+def command(options: argparse.Namespace, kind: str) -> str:
+    """What measures the same again, but for the case."""
+    said = [f"--database {kind}"]
+    if options.full:
+        said.append("--full")
+    for name in ("shape", "size", *FULL):
+        value = getattr(options, name)
+        usual = None if name == "shape" else (FULL if options.full else QUICK)[name]
+        if value != usual and not (name == "size" and value == [options.rows]):
+            values = value if isinstance(value, list) else [value]
+            said.append(
+                f"--{name.replace('_', '-')} " + " ".join(f'"{v}"' if " " in str(v) else str(v) for v in values)
+            )
+    return " ".join(("python -m tests.benchmarks", *dict.fromkeys(said)))
+
+
+def machine(kind: str) -> dict[str, Any]:
+    with several(kind, "hub") as (node,):
+        return node.do("machine")
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--full", action="store_true", help="up to a million rows, three runs; takes hours")
+    add("--database", choices=databases.KINDS, action="append", help="may be given several times (default: sqlite)")
+    add("--only", choices=list(CASES), action="append", help="this case; may be given several times (default: all)")
+    add("--profile", action="store_true", help="instead of the cases: a first pull, stage by stage")
+    add(
+        "--shape",
+        choices=SHAPES,
+        nargs="+",
+        help="of the rows of pull, push and --profile (default: all; of a million rows the first)",
+    )
+    add("--size", type=int, nargs="+", help="rows of pull, push and --profile")
+    add("--rows", type=int, help="rows of the cases in which little changes in much; alone, of pull and push too")
+    add("--some", type=int, help="conflicts, deletions, and rows over the slow link")
+    add("--writes", type=int, help="rows of the cases about writes")
+    add("--seconds", type=float, help="how long the edges work on the hub")
+    add("--edges", type=int, nargs="*", help="edges at once on the hub")
+    add("--models", type=int, nargs="*", help="more models than the bench's own")
+    add("--nodes", type=int, nargs="*", help="more nodes in the vector")
+    add("--peer-rows", type=int, help="rows beside other libraries, which are installed for it; 0: not")
+    add("--repeat", type=int, help="runs, of which the tables give the median, the least and the most")
+    add("--json", metavar="FILE", help="keep every value there")
+    add("--from", dest="saved", metavar="FILE", help="measure nothing: show what --json kept there")
+    add("--into", metavar="FILE", help="put the tables into this page, between '% begin figures of KIND' and the end")
+    add("--compare", metavar="FILE", help="a run that was kept by --json")
+    add("--markdown", action="store_true", help="print the tables as docs/performance.md has them")
+    add("--width", type=int, default=230, help="columns of the terminal")
+    options = parser.parse_args(arguments)
+    if options.rows and not options.size:
+        options.size = [options.rows]
+    for name, value in (FULL if options.full else QUICK).items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+    options.database = options.database or ["sqlite"]
+    options.only = options.only or list(CASES)
+    return options
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks.__main__ import pair
+from tests.benchmarks.nodes import pair
 
 
 def main() -> None:

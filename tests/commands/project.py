@@ -2,13 +2,14 @@
 
 import contextlib
 import os
-import subprocess
 import sys
 import textwrap
 import uuid
 from pathlib import Path
 
 from django.db import connection
+
+from tests import forked
 
 MANAGE = """
 import os, sys
@@ -58,15 +59,9 @@ class Project:
         self.say("settings.py", driver + SETTINGS + known)
 
     def run(self, *arguments, answers=""):
-        done = subprocess.run(
-            [sys.executable, "-B", "manage.py", *arguments],
-            cwd=self.folder,
-            env={k: v for k, v in os.environ.items() if not k.startswith(("DJANGO_", "COV_", "COVERAGE_"))},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            input=answers,
-        )
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("DJANGO_", "COV_", "COVERAGE_"))}
+        command = [sys.executable, "-B", "manage.py", *arguments]
+        done = forked.run(command, answers, cwd=self.folder, env=environment)
         output = (done.stdout + done.stderr).strip()
         assert "Traceback" not in output, output
         return done.returncode, output

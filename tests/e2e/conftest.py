@@ -15,6 +15,8 @@ import psycopg
 import pymysql
 import pytest
 
+from tests import forked
+
 MANAGE = Path(__file__).parents[2] / "peer" / "manage.py"
 SERVER = {
     "host": os.environ.get("PGHOST", "localhost"),
@@ -100,13 +102,8 @@ class Site:
 
     def start(self, *arguments, stderr=subprocess.PIPE):
         """A management command as a process that the caller looks after."""
-        return subprocess.Popen(
-            [sys.executable, str(self.manage_py), *arguments],
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-        )
+        command = [sys.executable, str(self.manage_py), *arguments]
+        return forked.start(command, env=self.environment, stdout=subprocess.PIPE, stderr=stderr)
 
     def run(self, *arguments):
         """(exit status, standard output, standard error) of a management command."""

@@ -2,13 +2,14 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import psycopg
 import pytest
 from django.db import connection
+
+from tests import forked
 
 HERE = Path(__file__).parent
 
@@ -22,7 +23,7 @@ class Project:
 
     def run(self, *arguments, apps=("handleref_sync.compat",), ok=True, path=(), **environment):
         environment = {f"DROPIN_{name.upper()}": value for name, value in environment.items()}
-        done = subprocess.run(
+        done = forked.run(
             [sys.executable, "-W", "error", *arguments],
             cwd=self.folder,
             env={
@@ -33,9 +34,6 @@ class Project:
                 "DROPIN_APPS": json.dumps(list(apps)),
                 **environment,
             },
-            capture_output=True,
-            text=True,
-            timeout=120,
         )
         assert (done.returncode == 0) is ok, done.stdout + done.stderr
         return (done.stdout + done.stderr).strip()

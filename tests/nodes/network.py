@@ -2,13 +2,13 @@
 
 import time
 
-from handleref_sync.capture import install
 from handleref_sync.models import Conflict, LocalNode, Node, Parked, Peer, Stamp
 from handleref_sync.replication.carried import load
 from handleref_sync.replication.ledger import Ledger
 from handleref_sync.replication.responder import Responder
 from handleref_sync.session import sync
 from handleref_sync.transport.memory import MemoryTransport
+from tests import databases
 from tests.testapp.models import Airport, Country, Item, Tag
 
 ALIASES = {"a": "default", "b": "second", "c": "third"}
@@ -25,7 +25,7 @@ class Network:
     def __init__(self, names="abc", models=None):
         self.names, self.models = names, models
         for name in names:
-            install.install(ALIASES[name], node=name)
+            databases.node(ALIASES[name], name)
         for name in names:
             for other in names:
                 if name != other:

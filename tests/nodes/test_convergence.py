@@ -2,6 +2,7 @@
 
 import os
 import random
+from itertools import groupby
 
 import pytest
 from django.db import IntegrityError, connections, transaction
@@ -38,9 +39,10 @@ class History:
         for using in ALIASES.values():
             stamp(using)
             ledger = Ledger(using)
-            for number, model in ledger.by_number.items():
-                mine = Stamp.objects.using(using).filter(model=number, node=ledger.local.incarnation_id)
-                new = [s for s in mine if version_of(ledger, s).dot not in self.written]
+            mine = Stamp.objects.using(using).filter(node=ledger.local.incarnation_id).order_by("model_id")
+            unseen = [s for s in mine if version_of(ledger, s).dot not in self.written]
+            for number, group in groupby(unseen, key=lambda s: s.model_id):
+                model, new = ledger.by_number[number], list(group)
                 rows = Content(ledger, model).read([s.pk_text for s in new if not s.deleted], under_lock=False)
                 for s in new:
                     values = None if s.deleted else wire.pack(rows[s.pk_text])

@@ -299,7 +299,7 @@ def test_the_clock_of_a_parked_change_grows_as_others_unite_it(net):
         change = change_of(ledger, before)
         grown = change.version.clock.unite(VersionVector({"c": 7}))
         wider = change._replace(version=change.version._replace(clock=grown))
-        assert parking.park(ledger, wider, parking.Reason.UNIQUE) is False
+        assert not parking.park(ledger, [parking.Waiting(wider, parking.Reason.UNIQUE)])
     after = Parked.objects.using(B).get()
     assert after.clock == str(grown) and after.sequence > before.sequence
 

@@ -89,8 +89,8 @@ def test_what_two_nodes_joined_to_one_version_is_joined_where_both_are_parked(ne
         by_c = {"number": (mark("c"), 6), "more": (mark("c"), "c")}
         one = Change(record, version(b=3), ("name",), ("x",), by_b)
         other = Change(record, version(c=3), ("name",), ("x",), by_c)
-        assert parking.park(ledger, one, parking.Reason.UNIQUE)
-        assert not parking.park(ledger, other, parking.Reason.INVALID, "why")
+        assert parking.park(ledger, [parking.Waiting(one, parking.Reason.UNIQUE)])
+        assert not parking.park(ledger, [parking.Waiting(other, parking.Reason.INVALID, "why")])
         waiting = Parked.objects.using(C).get()
         joined = change_of(ledger, waiting)
         assert joined.version == version(b=3, c=3) and (waiting.reason, waiting.detail) == ("invalid", "why")
@@ -98,7 +98,7 @@ def test_what_two_nodes_joined_to_one_version_is_joined_where_both_are_parked(ne
         # Either of the two once more, and less than there is, changes nothing.
         for again in (one, other, joined):
             before = sequence("c")
-            parking.park(ledger, again, parking.Reason.INVALID, "why")
+            parking.park(ledger, [parking.Waiting(again, parking.Reason.INVALID, "why")])
             assert change_of(ledger, Parked.objects.using(C).get()) == joined and sequence("c") == before
     (lost,) = describe(C)
     assert lost["values"] == {"number": 5} and lost["node"] == "b"
@@ -110,7 +110,7 @@ def test_of_a_model_that_is_not_here_nothing_is_lost_either(net):
         one = Change(record, version(b=3), ("name",), ("x",), {"number": (mark("b"), 5)})
         other = Change(record, version(c=3), ("name",), ("x",), {"number": (mark("c"), 6)})
         for change in (other, one):
-            parking.park(ledger, change, parking.Reason.UNKNOWN_MODEL)
+            parking.park(ledger, [parking.Waiting(change, parking.Reason.UNKNOWN_MODEL)])
         joined = change_of(ledger, Parked.objects.using(C).get())
     assert joined.content["number"] == (mark("c"), 6) and describe(C)[0]["values"] == {"number": 5}
 
@@ -127,9 +127,9 @@ def test_of_a_model_that_is_not_here_nothing_is_lost_either(net):
 def test_another_content_of_a_parked_dot_is_said_and_kept_in_the_log(net, second, caplog):
     first = Change(Record("refapp.seat", "a:7"), version(), ("name",), ("x",))
     with locked(C) as ledger, caplog.at_level(logging.ERROR, "handleref_sync.replication"):
-        parking.park(ledger, first, parking.Reason.UNIQUE)
+        parking.park(ledger, [parking.Waiting(first, parking.Reason.UNIQUE)])
         for _ in range(2):
-            assert not parking.park(ledger, second, parking.Reason.UNIQUE)
+            assert not parking.park(ledger, [parking.Waiting(second, parking.Reason.UNIQUE)])
         assert change_of(ledger, Parked.objects.using(C).get()) == first
     (lost,) = describe(C)
     assert lost["key"] == second.record.key and lost["counter"] == 9

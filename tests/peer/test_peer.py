@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests import forked
+
 MANAGE = Path(__file__).resolve().parents[2] / "peer" / "manage.py"
 OURS = ("HANDLEREF_", "PEER_", "DJANGO_", "DATABASE_URL", "SECRET_KEY")
 KEY = "a key of this test that is longer than the fifty characters"
@@ -28,7 +30,7 @@ def environment(**extra):
 def manage(folder, *args, env=None):
     """Run a command to its end in `folder`, where the node's database is."""
     command = [sys.executable, str(MANAGE), *args]
-    return subprocess.run(command, cwd=folder, env=env or environment(), capture_output=True, text=True, timeout=120)
+    return forked.run(command, cwd=folder, env=env or environment())
 
 
 def done(folder, *args, env=None):
@@ -49,9 +51,7 @@ def serving(folder, *args, env=None):
     command = [sys.executable, str(MANAGE), "serve", "--port", "0", *args]
     with (
         open(folder / "stderr.txt", "w") as errors,
-        subprocess.Popen(
-            command, cwd=folder, env=env or environment(), stdout=subprocess.PIPE, stderr=errors, text=True
-        ) as process,
+        forked.start(command, cwd=folder, env=env or environment(), stdout=subprocess.PIPE, stderr=errors) as process,
     ):
         watchdog = threading.Timer(60, process.kill)  # readline() below has no timeout of its own
         watchdog.start()

@@ -10,10 +10,10 @@ from django.core.wsgi import get_wsgi_application
 from django.db import connections
 from django.urls import include, path
 
-from handleref_sync.capture import install
 from handleref_sync.models import Peer
 from handleref_sync.transport import auth, server
 from handleref_sync.transport.client import HttpTransport
+from tests import databases
 
 urlpatterns = [path("sync/", include("handleref_sync.urls"))]
 
@@ -109,8 +109,8 @@ def site(settings):
 @pytest.fixture
 def nodes(transactional_db):
     """Node a in "default", node b in "second", not paired."""
-    install.install("default", node="a")
-    install.install("second", node="b")
+    databases.node("default", "a")
+    databases.node("second", "b")
     return auth.identity("default"), auth.identity("second")
 
 

@@ -1,9 +1,10 @@
 """The library where django-reversion is not installed, or not an installed app."""
 
-import subprocess
 import sys
 
 import pytest
+
+from tests import forked
 
 WITHOUT = """
 import sys
@@ -43,10 +44,8 @@ assert sources_of([1], "second") == {} and node_of(1, "second") == "b"
 @pytest.mark.parametrize("block", [True, False])
 def test_all_of_it_works_without_reversion(block):
     """Blocked altogether, and installed without being in INSTALLED_APPS; in memory, on SQLite, whatever is tested."""
-    done = subprocess.run(
+    done = forked.run(
         [sys.executable, "-W", "error", "-c", WITHOUT.format(block=block, rest=SYNC)],
         env={"PATH": "", "PYTHONPATH": "."},
-        capture_output=True,
-        text=True,
     )
     assert done.stdout.endswith("fine\n"), done.stderr

@@ -1,0 +1,1 @@
+"""One node of a benchmark, as a process of its own."""
