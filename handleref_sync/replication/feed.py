@@ -313,6 +313,10 @@ def _incomplete(ledger: Ledger, scope: Scope) -> bool:
     unreadable = [ledger.by_number[number].label for number in ledger.unreadable if number in ledger.by_number]
     if not scope.models.isdisjoint(unreadable):
         return True
+    held = Parked.objects.using(ledger.using).filter(reason=Parked.Reason.NOT_PERMITTED)
+    dots = [Dot(ledger.node_name(node), counter) for node, counter in held.values_list("node", "counter")]
+    if any(ledger.incorporated_all(VersionVector.of(dot)) for dot in dots):
+        return True  # it waited for something else when the vector was merged, and only then the right was taken
     waiting = Capture.objects.using(ledger.using).filter(model__in=ledger.by_number).values_list("model", "pk_text")
     pks: dict[int, list[str]] = defaultdict(list)
     for number, pk in waiting.distinct()[: settings.page_rows]:  # what was committed since we stamped

@@ -32,7 +32,6 @@ Dump = dict[str, Any]
 class Server:
     """Where the nodes of a world have their databases: on a server."""
 
-    engine: ClassVar[str]
     vendor: ClassVar[type[Any]]
     clock: ClassVar[str]
     """SQL for the wall clock of the node that acts, in milliseconds."""
