@@ -111,10 +111,10 @@ def _park_again(ledger: Ledger, item: Waiting) -> None:
     before = known.get()
     there = change_of(ledger, before)
     if there.version == version and there.record == change.record:
+        new_place: dict[str, Any] = {}
         if before.reason == Reason.NOT_PERMITTED and item.reason != Reason.NOT_PERMITTED:
-            # It is passed on from now on, and some have read past its old place.
-            known.update(sequence=ledger.take(1))
-        known.exclude(**why).update(**why)
+            new_place["sequence"] = ledger.take(1)  # it is passed on from now on, and some have read past its old one
+        known.exclude(**why).update(**why, **new_place)
     elif _contradict(ledger, there, change):
         logger.error("%s came with %s: %s. The second is in the conflict log.", change.record, version.dot, REUSED)
         _log(ledger, [conflicts.other_content(change)])
