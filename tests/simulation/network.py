@@ -81,6 +81,7 @@ class Wire:
         self.faults = dict(step.faults)
         self.meanwhile = [at for at in step.meanwhile if not at.node]
         self._inner = MemoryTransport(self._handle)
+        self.pace = self._inner.pace
 
     @property
     def bytes_sent(self) -> int:
