@@ -21,7 +21,7 @@ from handleref_sync.conf import settings
 from handleref_sync.core.pace import Pace
 from handleref_sync.exceptions import NotPermitted, Revoked, SyncError, SyncInProgress
 from handleref_sync.models import Parked, Peer
-from handleref_sync.replication import feed, place
+from handleref_sync.replication import cursors, feed, place
 from handleref_sync.replication.again import again, said
 from handleref_sync.replication.applier import apply_page, retry_parked
 from handleref_sync.replication.hello import Hello, hello, meet, position, scope_of
@@ -199,7 +199,7 @@ class _Round:
 
     def _count(self, mine: Hello, theirs: Hello, answer: dict[str, Any]) -> None:
         scope, _ = scope_of(mine, theirs, reader=theirs)
-        after = feed.resume(self.peer, position(theirs, scope), scope)
+        after = cursors.resume(self.peer, position(theirs, scope), scope)
         self.report.to_pull = int(answer.get("behind", 0))
         self.report.to_push = feed.lag(self.using, after, theirs.vector, scope)
 
@@ -234,9 +234,9 @@ class _Round:
         cursor = position(theirs, scope)
         stamp(self.using)
         ledger = Ledger(self.using)
-        after = feed.resume(self.peer, cursor, scope)
+        after = cursors.resume(self.peer, cursor, scope)
         everything = theirs.vector.covers(ledger.seen())
-        feed.acknowledged(self.using, self.peer, ledger.local.sequence if everything else after)
+        cursors.acknowledged(self.using, self.peer, ledger.local.sequence if everything else after)
         if everything or after == ledger.local.sequence:
             return
         standing: Cursor = cursor if after else START
@@ -257,7 +257,7 @@ class _Round:
             self.report.conflicts += int(answer["conflicts"])
             self.report.to_push = page.behind
             self.progress("push", self.report.pushed, page.behind)
-            feed.acknowledged(self.using, self.peer, page.cursor[0])
+            cursors.acknowledged(self.using, self.peer, page.cursor[0])
             if following is None:
                 return
             standing, page = page.cursor, following

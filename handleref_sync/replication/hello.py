@@ -24,7 +24,7 @@ from handleref_sync.exceptions import (
 )
 from handleref_sync.models import LocalNode, Peer
 from handleref_sync.replication import keys, shape
-from handleref_sync.replication.feed import Scope
+from handleref_sync.replication.cursors import Scope
 from handleref_sync.replication.ledger import Ledger, locked, now_ms
 from handleref_sync.replication.page import SAME_VERSION, START, Cursor, misshapen
 from handleref_sync.replication.place import renew

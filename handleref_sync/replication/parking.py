@@ -23,11 +23,11 @@ from handleref_sync.models import Parked
 from handleref_sync.replication import clashes, conflicts
 from handleref_sync.replication.carried import by_first_names
 from handleref_sync.replication.content import Content
-from handleref_sync.replication.feed import change_of, version_of
 from handleref_sync.replication.joining import as_here, same
 from handleref_sync.replication.ledger import Ledger
 from handleref_sync.replication.stamping import PARAMETERS
 from handleref_sync.replication.values import REUSED, Unfit
+from handleref_sync.replication.versions import change_of, version_of
 
 Reason = Parked.Reason
 logger = logging.getLogger("handleref_sync.replication")

@@ -10,9 +10,9 @@ from handleref_sync.models import Conflict, Parked, Stamp
 from handleref_sync.replication import parking
 from handleref_sync.replication.applier import apply_page
 from handleref_sync.replication.conflicts import describe
-from handleref_sync.replication.feed import change_of
 from handleref_sync.replication.ledger import locked
 from handleref_sync.replication.page import Page
+from handleref_sync.replication.versions import change_of
 from tests.nodes.network import ALIASES, ORDERS, Network, parked, sequence, tick
 from tests.refapp.models import Seat
 

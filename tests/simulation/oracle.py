@@ -15,7 +15,7 @@ from handleref_sync import registry
 from handleref_sync.core.version_vector import Dot, VersionVector
 from handleref_sync.models import Conflict
 from handleref_sync.registry import Replicated
-from handleref_sync.replication.feed import Scope
+from handleref_sync.replication.cursors import Scope
 from tests.simulation.database import WATCHED
 from tests.simulation.world import Broken, Node, World
 
