@@ -58,7 +58,7 @@ SELECTED = tuple("pk" if field.name == "pk_text" else field.name for field in fi
 
 
 NODE = ("pk", "name", "vector", "seen")
-# Asked a dozen times in each session, however little there is to do: an ORM would take longer over them than all else.
+# Asked a dozen times in each session, however little there is to do: the ORM would take longer than all the rest.
 ALL_NODES = f"SELECT id, name, vector, seen FROM {Node._meta.db_table}"
 MINE = [field.attname for field in LocalNode._meta.concrete_fields if field.name != "created"]
 ITS_NODE = [field.attname for field in Node._meta.concrete_fields]
