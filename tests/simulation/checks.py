@@ -85,6 +85,7 @@ def settle(player: Player) -> None:
         rest(player, player.pairs)
         if back := rejoining(player):
             for one, other in back:
+                player.world.pair(one, other)  # again, where one has revoked the other
                 player._flags(Flags(one, other))
                 player._flags(Flags(other, one))
             rest(player, [*player.pairs, *back])
