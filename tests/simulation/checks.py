@@ -298,7 +298,7 @@ class Checks:
         old = self.player.network.old
         for request in [*old[-5:], *old[: -5 : max(1, len(old) // 6)]]:
             self.player.network.again(request)
-        # Who lacked a right when a page came that was whole does not take over its vector; when it comes again, it may.
+        # Who lacked a right when a whole page came does not take over its vector; when it comes again, it may.
         alike = without_vectors if self.world.count["Rights"] else dict
         if alike(after := everything(self.world)) != alike(before):
             raise Broken(f"G5 repeated messages changed something: {_difference(before, after)}")
