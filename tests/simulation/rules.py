@@ -189,10 +189,9 @@ def broken(rule: Rule) -> Iterator[None]:
     original = inspect.unwrap(getattr(rule.owner, rule.name))
     source = textwrap.dedent(inspect.getsource(original))
     assert source.count(rule.old), f"{rule.name} has changed: {rule.old}"
-    module = sys.modules[original.__module__]
     made: dict[str, Any] = {}
     text = f"from __future__ import annotations\n{source.replace(rule.old, rule.new)}"
-    exec(compile(text, str(module.__file__), "exec"), vars(module), made)
+    exec(compile(text, original.__code__.co_filename, "exec"), original.__globals__, made)
     present = getattr(rule.owner, rule.name)
     with ExitStack() as stack:
         stack.enter_context(patch.object(rule.owner, rule.name, made[rule.name]))
