@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
 import pytest
-from django.db import DataError, IntegrityError, OperationalError, connections, transaction
+from django.db import DataError, IntegrityError, OperationalError, ProgrammingError, connections, transaction
 from django.db.models.fields.files import FieldFile
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -122,9 +122,10 @@ def write(using, values):
         DataError,
         IntegrityError,
         OperationalError,
+        ProgrammingError,
         ArithmeticError,
         ValueError,
-    ):  # NaN on SQLite, some UUIDs on MariaDB
+    ):  # NaN on SQLite, some UUIDs and infinities on MariaDB
         return None
 
 
