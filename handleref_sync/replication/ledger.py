@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import connections, models, transaction
 
 from handleref_sync import registry
 from handleref_sync.capture.base import STAMP, Vendor, vendor_for
@@ -63,7 +63,7 @@ class Ledger:
     def __init__(self, using: str) -> None:
         self.using = using
         self.vendor: Vendor = vendor_for(connections[using])
-        self.local = local_node(using)
+        self.local = _local_node(using, LocalNode.objects.all())
         self.models = registry.replicated(using)
         self.by_number = {model.id: model for model in self.models.values()}
         self._numbers: dict[str, int] = {}
@@ -72,6 +72,8 @@ class Ledger:
         self._vector: dict[str, int] = {}
         for node in Node.objects.using(using).all():
             self._learn(node)
+            if node.pk == self.local.incarnation_id:
+                self.local.incarnation = node
         self._select = f"SELECT {', '.join(map(self.vendor.quote, SELECTED))} FROM {STAMP}"
 
     @cached_property
@@ -234,7 +236,11 @@ class Ledger:
 
 def local_node(using: str) -> LocalNode:
     """This database's own node. Raises NotInstalled where `migrate` has not made one."""
-    found = LocalNode.objects.using(using).select_related("incarnation").first()
+    return _local_node(using, LocalNode.objects.select_related("incarnation"))
+
+
+def _local_node(using: str, rows: models.QuerySet[LocalNode]) -> LocalNode:
+    found = rows.using(using).first()
     if found is None:
         raise NotInstalled(
             f"The database {using!r} is not a node yet.",
