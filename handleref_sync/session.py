@@ -21,7 +21,7 @@ from handleref_sync.conf import settings
 from handleref_sync.core.pace import Pace
 from handleref_sync.exceptions import NotPermitted, Revoked, SyncError, SyncInProgress
 from handleref_sync.models import Parked, Peer
-from handleref_sync.replication import feed, place
+from handleref_sync.replication import cursors, feed, place
 from handleref_sync.replication.again import again, said
 from handleref_sync.replication.applier import apply_page, retry_parked
 from handleref_sync.replication.hello import Hello, hello, meet, position, scope_of
@@ -153,16 +153,16 @@ class _Round:
             )
         if place.check(self.using):
             self._note("this database is behind its high-water mark: it goes on as a new incarnation")
-        message = hello(self.using, self.peer).to_message()
-        answer = self.transport.call("hello", {**message, "count": dry_run})
+        mine = hello(self.using, self.peer)
+        answer = self.transport.call("hello", {**mine.to_message(), "count": dry_run})
         theirs = Hello.from_message(answer)
         if meet(self.using, self.peer, theirs):
             self._note("this database was restored from a backup: it goes on as a new incarnation")
-        self._note_models(hello(self.using, self.peer), theirs)
+        self._note_models(mine, theirs)
         if answer.get("parked"):
             self._note(f"{self.peer.name} is unsettled, with {answer['parked']} parked")
         if dry_run:
-            self._count(theirs, answer)
+            self._count(mine, theirs, answer)
             return
         stamp(self.using, lambda done: self.progress("stamp", done, 0))
         if pull and self._allowed(self.peer.can_push, "pulled from", "can_push"):
@@ -175,7 +175,7 @@ class _Round:
                 self._note(f"{self.peer.name} takes nothing from this node, which is a mirror of it")
             else:
                 permit(self.peer, theirs.may_push, "push to")
-                self._push(theirs)
+                self._push(mine, theirs)
                 self.report.to_push = 0
         outcome = retry_parked(self.using, self.peer.name, settle=pull and not self.report.to_pull)
         self.report.conflicts += outcome.conflicts
@@ -197,10 +197,9 @@ class _Round:
             if here - there:
                 self._note(f"{whose} does not replicate {', '.join(sorted(here - there))}")
 
-    def _count(self, theirs: Hello, answer: dict[str, Any]) -> None:
-        mine = hello(self.using, self.peer)
+    def _count(self, mine: Hello, theirs: Hello, answer: dict[str, Any]) -> None:
         scope, _ = scope_of(mine, theirs, reader=theirs)
-        after = feed.resume(self.peer, position(theirs, scope), scope)
+        after = cursors.resume(self.peer, position(theirs, scope), scope)
         self.report.to_pull = int(answer.get("behind", 0))
         self.report.to_push = feed.lag(self.using, after, theirs.vector, scope)
 
@@ -230,15 +229,14 @@ class _Round:
     def _rows(self) -> int:
         return self.transport.pace.rows(settings.page_rows, settings.max_rows)
 
-    def _push(self, theirs: Hello) -> None:
-        mine = hello(self.using, self.peer)
+    def _push(self, mine: Hello, theirs: Hello) -> None:
         scope, _ = scope_of(mine, theirs, reader=theirs)
         cursor = position(theirs, scope)
         stamp(self.using)
         ledger = Ledger(self.using)
-        after = feed.resume(self.peer, cursor, scope)
+        after = cursors.resume(self.peer, cursor, scope)
         everything = theirs.vector.covers(ledger.seen())
-        feed.acknowledged(self.using, self.peer, ledger.local.sequence if everything else after)
+        cursors.acknowledged(self.using, self.peer, ledger.local.sequence if everything else after)
         if everything or after == ledger.local.sequence:
             return
         standing: Cursor = cursor if after else START
@@ -259,7 +257,7 @@ class _Round:
             self.report.conflicts += int(answer["conflicts"])
             self.report.to_push = page.behind
             self.progress("push", self.report.pushed, page.behind)
-            feed.acknowledged(self.using, self.peer, page.cursor[0])
+            cursors.acknowledged(self.using, self.peer, page.cursor[0])
             if following is None:
                 return
             standing, page = page.cursor, following

@@ -7,7 +7,7 @@ from typing import Any
 from handleref_sync.capture import install, schema
 from handleref_sync.core.version_vector import VersionVector
 from handleref_sync.models import Conflict, Parked, Peer, ReplicatedModel
-from handleref_sync.replication import feed, parking
+from handleref_sync.replication import cursors, feed, parking
 from handleref_sync.replication.ledger import Ledger
 from handleref_sync.replication.rights import Rights, exchanged
 
@@ -48,7 +48,7 @@ def status(using: str) -> dict[str, Any]:
 
 
 def _peer(using: str, ledger: Ledger, peer: Peer) -> dict[str, Any]:
-    scope = feed.Scope(exchanged(ledger.models, peer))
+    scope = cursors.Scope(exchanged(ledger.models, peer))
     # What the peer got from us it may since have passed on; only it knows, so this is an upper bound until it is met.
     after = peer.given[-1][0] if peer.given and peer.given_scope == scope.name() else 0
     return {

@@ -21,7 +21,6 @@ from handleref_sync.models import Parked, Peer
 from handleref_sync.replication import arrivals, conflicts, parking
 from handleref_sync.replication.again import again
 from handleref_sync.replication.collisions import Collider
-from handleref_sync.replication.feed import change_of, version_of
 from handleref_sync.replication.ledger import Ledger, StampRow, locked
 from handleref_sync.replication.outcome import Outcome
 from handleref_sync.replication.page import Page
@@ -31,6 +30,7 @@ from handleref_sync.replication.revisions import Revisions
 from handleref_sync.replication.rights import Rights, RightsOf
 from handleref_sync.replication.upgrade import take_effect
 from handleref_sync.replication.values import REUSED, Unfit
+from handleref_sync.replication.versions import change_of, version_of
 from handleref_sync.replication.writing import Writer
 from handleref_sync.signals import changes_applied, files_named
 

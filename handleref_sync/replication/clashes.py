@@ -8,9 +8,9 @@ from handleref_sync.models import Parked
 from handleref_sync.replication.collisions import colliding
 from handleref_sync.replication.conflicts import find
 from handleref_sync.replication.content import Content
-from handleref_sync.replication.feed import change_of, key_of
 from handleref_sync.replication.ledger import Ledger
 from handleref_sync.replication.values import Unfit
+from handleref_sync.replication.versions import change_of, key_of
 from handleref_sync.replication.words import text
 
 

@@ -28,12 +28,12 @@ from handleref_sync.registry import Replicated
 from handleref_sync.replication.carried import change_of_row, dump, load
 from handleref_sync.replication.conflicts import located
 from handleref_sync.replication.content import Content
-from handleref_sync.replication.feed import change_of, key_of, version_of
 from handleref_sync.replication.joining import side, wire_values
 from handleref_sync.replication.ledger import Ledger
 from handleref_sync.replication.plan import Plan, Planner
 from handleref_sync.replication.references import field_write
 from handleref_sync.replication.stamping import pk_text, stamp_rows
+from handleref_sync.replication.versions import change_of, key_of, version_of
 
 
 class Unique(NamedTuple):

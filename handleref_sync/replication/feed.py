@@ -7,19 +7,17 @@ it, a version that covers what was here. The cursor may run ahead of the reader'
 from __future__ import annotations
 
 import logging
-import secrets
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from django.db import connections, transaction
-from django.db.models import F, QuerySet
+from django.db import connections
+from django.db.models import QuerySet
 
-from handleref_sync import wire
 from handleref_sync.capture.base import vendor_for
 from handleref_sync.conf import settings
-from handleref_sync.core.change import NOTHING, Change, Mark, Record, Version
+from handleref_sync.core.change import Change, Record
 from handleref_sync.core.uncollected import uncollected
 from handleref_sync.core.version_vector import Dot, VersionVector
 from handleref_sync.exceptions import TooLarge
@@ -27,10 +25,12 @@ from handleref_sync.models import Capture, Conflict, Parked, Peer, ReplicatedMod
 from handleref_sync.replication import place, shape
 from handleref_sync.replication.again import again
 from handleref_sync.replication.carried import change_of_row
+from handleref_sync.replication.cursors import Scope, give, remembered, resume
 from handleref_sync.replication.ledger import Ledger, StampRow, locked, now_ms
 from handleref_sync.replication.page import START, Cursor, Page
 from handleref_sync.replication.reading import Reader
-from handleref_sync.replication.stamping import PARAMETERS, canonical, stamp
+from handleref_sync.replication.stamping import PARAMETERS, stamp
+from handleref_sync.replication.versions import change_of, key_of, version_of
 
 logger = logging.getLogger("handleref_sync.replication")
 
@@ -39,24 +39,6 @@ SCAN_PAGES = 20
 
 
 LOG = Conflict._meta.label_lower
-REMEMBERED = 8
-"""How many cursors that were given to a reader are remembered: where it stands, and what may be on its way."""
-
-
-@dataclass(frozen=True)
-class Scope:
-    """What an exchange is about: the models that both replicate, and whether others' writes are passed on."""
-
-    models: frozenset[str]
-    own_only: bool = False
-
-    def admits(self, ledger: Ledger, row: StampRow | Parked) -> bool:
-        """Whether the exchange is about writes of this one's author."""
-        return not self.own_only or ledger.node_name(row.node_id).partition("~")[0] == ledger.local.name
-
-    def name(self) -> str:
-        """A short name under which cursors are kept: another scope has another position in the feed."""
-        return wire.digest([sorted(self.models), self.own_only])[:16]
 
 
 @dataclass
@@ -99,7 +81,7 @@ def read_page(
         _note_deletions(using, vanished)
     _note_unreadable(using, unreadable)
     given: Cursor = cursor
-    if scan.position != after or not _remembered(reader, cursor, scope):
+    if scan.position != after or not remembered(reader, cursor, scope):
         given = again(using, lambda: give(using, reader, cursor, scan.position, scope))
     return Page(changes, given, scan.head, whole, vector, behind, dropped)
 
@@ -124,41 +106,6 @@ def read_records(using: str, records: Iterable[Record], scope: Scope) -> Page:
             scan.parked += [row for row in waiting if scope.admits(ledger, row)]
         changes, whole, _, _ = _changes(ledger, scan)
     return Page(_in_scope(changes, scope), START, False, whole, VersionVector())
-
-
-def resume(reader: Peer, cursor: Cursor, scope: Scope) -> int:
-    """The sequence to go on from. A cursor that isn't remembered counts as 0: this database was restored."""
-    return cursor[0] if _remembered(reader, cursor, scope) else 0
-
-
-def _remembered(reader: Peer, cursor: Cursor, scope: Scope) -> bool:
-    return scope.name() == reader.given_scope and list(cursor) in reader.given
-
-
-def give(using: str, reader: Peer, standing: Cursor, position: int, scope: Scope) -> Cursor:
-    """The cursor of `position` for `reader`, who stands at `standing`; it is remembered as given.
-
-    More than the last one: an answer may be lost on its way, or never applied, and the reader then asks again from
-    where it stands. Without its place there it would get everything anew. So the places that it named last are kept
-    before those that it never came back to, and who asks again for the same page gets the same cursor.
-    """
-    with transaction.atomic(using=using):
-        # A request of a process that was killed may still be answered beside that of the next one. A write first, so
-        # that it waits for that one's commit, and reads what it has remembered.
-        rows = Peer.objects.using(using).filter(pk=reader.pk)
-        rows.update(given_scope=F("given_scope"))
-        reader.given, reader.given_scope = rows.values_list("given", "given_scope").get()
-        cursor: Cursor = (position, secrets.token_urlsafe(9))
-        if _remembered(reader, standing, scope):
-            cursor = next(((n, token) for n, token in reversed(reader.given) if n == position), cursor)
-            named = (list(standing), list(cursor))
-            others = [pair for pair in reader.given if pair not in named]
-            reader.given = [*others[len(named) - REMEMBERED :], *named]
-        else:  # never to be trusted, not even now that it has been named
-            reader.given = [list(cursor)]
-        reader.given_scope = scope.name()
-        reader.save(using=using, update_fields=["given", "given_scope"])
-    return cursor
 
 
 def lag(using: str, after: int, known: VersionVector, scope: Scope, limit: int = 100_000) -> int:
@@ -313,19 +260,15 @@ def _incomplete(ledger: Ledger, scope: Scope) -> bool:
     unreadable = [ledger.by_number[number].label for number in ledger.unreadable if number in ledger.by_number]
     if not scope.models.isdisjoint(unreadable):
         return True
+    held = Parked.objects.using(ledger.using).filter(reason=Parked.Reason.NOT_PERMITTED)
+    dots = [Dot(ledger.node_name(node), counter) for node, counter in held.values_list("node", "counter")]
+    if any(ledger.incorporated_all(VersionVector.of(dot)) for dot in dots):
+        return True  # it waited for something else when the vector was merged, and only then the right was taken
     waiting = Capture.objects.using(ledger.using).filter(model__in=ledger.by_number).values_list("model", "pk_text")
     pks: dict[int, list[str]] = defaultdict(list)
     for number, pk in waiting.distinct()[: settings.page_rows]:  # what was committed since we stamped
         pks[number].append(pk)
     return any(ledger.stamps_of(ledger.by_number[number], some) for number, some in pks.items())
-
-
-def acknowledged(using: str, reader: Peer, sequence: int) -> None:
-    """Note that `reader` has all that it gets of this feed up to `sequence`. A reader that was restored goes back."""
-    if reader.acknowledged != sequence:
-        reader.acknowledged = sequence
-        with transaction.atomic(using=using):
-            reader.save(using=using, update_fields=["acknowledged"])
 
 
 def _pending(ledger: Ledger, number: int, records: list[StampRow]) -> Collection[str]:
@@ -335,11 +278,6 @@ def _pending(ledger: Ledger, number: int, records: list[StampRow]) -> Collection
         notes = Capture.objects.using(ledger.using).filter(model=number, pk_text__in=pks[start : start + PARAMETERS])
         found.update(notes.values_list("pk_text", flat=True))
     return found
-
-
-def key_of(ledger: Ledger, record: Stamp | StampRow) -> str:
-    """The key of a stamp's record; where none is kept, it is the primary key."""
-    return canonical(ledger.by_number[record.model_id], record.pk_text) if record.key is None else record.key
 
 
 def _keys(ledger: Ledger, records: Iterable[StampRow]) -> dict[int, str]:
@@ -352,27 +290,6 @@ def _keys(ledger: Ledger, records: Iterable[StampRow]) -> dict[int, str]:
         with suppress(Exception):  # whatever a field raises for what is no primary key
             keys[record.sequence] = key_of(ledger, record)
     return keys
-
-
-def version_of(ledger: Ledger, record: Stamp | StampRow | Parked) -> Version:
-    """Dot, clock and timestamp of a stamp or a parked change."""
-    dot = Dot(ledger.node_name(record.node_id), record.counter)
-    clock = VersionVector.of(dot) if record.clock is None else VersionVector.parse(record.clock)
-    return Version(dot, clock, record.timestamp)
-
-
-def change_of(ledger: Ledger, parked: Parked) -> Change:
-    """A parked change, exactly as its author made it."""
-    version = version_of(ledger, parked)
-    if parked.data is None:
-        return Change(Record(parked.model, parked.key), version, (), None)
-    data = wire.unpack_message(bytes(parked.data))
-    carried = {
-        name: (Mark(timestamp, Dot(node, counter)), value)
-        for name, timestamp, node, counter, value in data.get("carried", ())
-    }
-    identity = Record(parked.model, parked.key)
-    return Change(identity, version, tuple(data["fields"]), tuple(data["values"]), carried or NOTHING)
 
 
 def _note_deletions(using: str, vanished: Iterable[StampRow]) -> None:

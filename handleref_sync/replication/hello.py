@@ -22,9 +22,9 @@ from handleref_sync.exceptions import (
     UnknownPeer,
     VersionMismatch,
 )
-from handleref_sync.models import LocalNode, Node, Peer
+from handleref_sync.models import LocalNode, Peer
 from handleref_sync.replication import keys, shape
-from handleref_sync.replication.feed import Scope
+from handleref_sync.replication.cursors import Scope
 from handleref_sync.replication.ledger import Ledger, locked, now_ms
 from handleref_sync.replication.page import SAME_VERSION, START, Cursor, misshapen
 from handleref_sync.replication.place import renew
@@ -118,14 +118,12 @@ def hello(using: str, peer: Peer, *, starting: bool = False) -> Hello:
     ledger = Ledger(using)
     if not starting:
         refuse_unfinished(ledger.local)
-    nodes = Node.objects.using(using).values_list("name", "seen", "vector")
-    seen = {name: counter for name, counter, _ in nodes if name.partition("~")[0] == peer.name}
     return Hello(
         ledger.local.name,
         PROTOCOLS,
-        VersionVector(seen),
+        ledger.met_of(peer.name),
         # Whoever rejoins has to show all that it has: tombstones that it never got may be purged here.
-        VersionVector() if peer.rejoining else VersionVector({name: vector for name, _, vector in nodes}),
+        VersionVector() if peer.rejoining else ledger.incorporated(),
         exchanged(ledger.models, peer),
         peer.relay,
         now_ms(),

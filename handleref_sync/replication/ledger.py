@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
-from django.db import connections, models, transaction
+from django.db import connections, transaction
 
 from handleref_sync import registry
 from handleref_sync.capture.base import STAMP, Vendor, vendor_for
@@ -57,23 +57,24 @@ class StampRow:
 SELECTED = tuple("pk" if field.name == "pk_text" else field.name for field in fields(StampRow))
 
 
+NODE = ("pk", "name", "vector", "seen")
+
+
 class Ledger:
     """One database's books. Made anew for each transaction that changes them; see `locked`."""
 
     def __init__(self, using: str) -> None:
         self.using = using
         self.vendor: Vendor = vendor_for(connections[using])
-        self.local = _local_node(using, LocalNode.objects.all())
+        self.local = local_node(using)
         self.models = registry.replicated(using)
         self.by_number = {model.id: model for model in self.models.values()}
         self._numbers: dict[str, int] = {}
         self._names: dict[int, str] = {}
         self._seen: dict[int, int] = {}
         self._vector: dict[str, int] = {}
-        for node in Node.objects.using(using).all():
-            self._learn(node)
-            if node.pk == self.local.incarnation_id:
-                self.local.incarnation = node
+        for node in Node.objects.using(using).values_list(*NODE):
+            self._learn(*node)
         self._select = f"SELECT {', '.join(map(self.vendor.quote, SELECTED))} FROM {STAMP}"
 
     @cached_property
@@ -91,14 +92,15 @@ class Ledger:
         """By the number of a model: the rows that could not be read, and why."""
         return {row.pk: row.unreadable for row in self._rows_of_models if row.unreadable}
 
-    def _learn(self, node: Node) -> None:
-        self._numbers[node.name], self._names[node.pk], self._seen[node.pk] = node.pk, node.name, node.seen
-        self._vector[node.name] = node.vector
+    def _learn(self, number: int, name: str, vector: int, seen: int) -> None:
+        self._numbers[name], self._names[number], self._seen[number] = number, name, seen
+        self._vector[name] = vector
 
     def node_number(self, name: str) -> int:
         """The short number of a node ID; made where it is new."""
         if name not in self._numbers:
-            self._learn(Node.objects.using(self.using).get_or_create(name=name)[0])
+            made = Node.objects.using(self.using).get_or_create(name=name)[0]
+            self._learn(made.pk, name, made.vector, made.seen)
         return self._numbers[name]
 
     def _meet(self, new: Mapping[str, int]) -> None:
@@ -107,8 +109,8 @@ class Ledger:
         made = [Node(name=name, seen=counter) for name, counter in new.items()]
         rows.bulk_create(made, batch_size=1000, ignore_conflicts=True)
         for start in range(0, len(names), 500):
-            for node in rows.filter(name__in=names[start : start + 500]):
-                self._learn(node)
+            for node in rows.filter(name__in=names[start : start + 500]).values_list(*NODE):
+                self._learn(*node)
 
     def node_name(self, number: int) -> str:
         return self._names[number]
@@ -120,6 +122,16 @@ class Ledger:
     def met(self, node: str) -> int:
         """The highest counter of a node that was met here, as of the beginning of this transaction or since."""
         return self._seen.get(self._numbers.get(node, 0), 0)
+
+    def met_of(self, node: str) -> VersionVector:
+        """`met`, of every incarnation of the node `node`."""
+        return VersionVector(
+            {name: self._seen[n] for name, n in self._numbers.items() if name.partition("~")[0] == node}
+        )
+
+    def incorporated(self) -> VersionVector:
+        """All writes that this database had incorporated before this transaction."""
+        return VersionVector(self._vector)
 
     def incorporated_any(self, clock: VersionVector) -> bool:
         """Whether a write that `clock` knows was incorporated here before this transaction."""
@@ -183,19 +195,21 @@ class Ledger:
     def saw(self, clocks: Mapping[str, int]) -> None:
         """Raise the high-water marks to what was met in dots and clocks."""
         self._meet({name: counter for name, counter in clocks.items() if name not in self._numbers})
-        for name, counter in clocks.items():
-            number = self.node_number(name)
-            if counter > self._seen[number]:
-                self._seen[number] = counter
-                Node.objects.using(self.using).filter(pk=number).update(seen=counter)
+        higher = {number: c for name, c in clocks.items() if c > self._seen[number := self.node_number(name)]}
+        self._seen |= higher
+        self._raise("seen", higher)
 
     def merge(self, vector: Mapping[str, int]) -> None:
         """The peer's vector after all of its changes are here. Takes no sequence."""
         here = self.vector()
-        for name, counter in vector.items():
-            if counter > here.get(name, 0):
-                Node.objects.using(self.using).filter(pk=self.node_number(name)).update(vector=counter)
         self.saw(vector)
+        self._raise("vector", {self.node_number(n): c for n, c in vector.items() if c > here.counter(n)})
+
+    def _raise(self, column: str, counters: Mapping[int, int]) -> None:
+        """Set a column of nodes, by their numbers: as one set, for thousands may have gone on."""
+        if counters:
+            table = Node._meta.db_table
+            self.vendor.update_rows(table, "id", [column], [(counter, n) for n, counter in counters.items()])
 
     MOST_UNKNOWN = 5_000
     """Names of fields without a column that are noted for a model. Who sends more of them makes them up."""
@@ -236,11 +250,7 @@ class Ledger:
 
 def local_node(using: str) -> LocalNode:
     """This database's own node. Raises NotInstalled where `migrate` has not made one."""
-    return _local_node(using, LocalNode.objects.select_related("incarnation"))
-
-
-def _local_node(using: str, rows: models.QuerySet[LocalNode]) -> LocalNode:
-    found = rows.using(using).first()
+    found = LocalNode.objects.using(using).select_related("incarnation").first()
     if found is None:
         raise NotInstalled(
             f"The database {using!r} is not a node yet.",

@@ -62,7 +62,7 @@ def to_message(page: Page) -> dict[str, Any]:
                 ]
             )
         rows.append(row)
-    return {
+    message = {
         "models": [[label, list(fields)] for label, fields in models],
         "nodes": list(nodes),
         "rows": rows,
@@ -71,8 +71,8 @@ def to_message(page: Page) -> dict[str, Any]:
         "whole": page.whole,
         "vector": dict(page.vector),
         "behind": page.behind,
-        "dropped": dict(page.dropped),
     }
+    return {**message, "dropped": dict(page.dropped)} if page.dropped else message
 
 
 @uncollected()

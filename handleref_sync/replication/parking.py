@@ -23,11 +23,11 @@ from handleref_sync.models import Parked
 from handleref_sync.replication import clashes, conflicts
 from handleref_sync.replication.carried import by_first_names
 from handleref_sync.replication.content import Content
-from handleref_sync.replication.feed import change_of, version_of
 from handleref_sync.replication.joining import as_here, same
 from handleref_sync.replication.ledger import Ledger
 from handleref_sync.replication.stamping import PARAMETERS
 from handleref_sync.replication.values import REUSED, Unfit
+from handleref_sync.replication.versions import change_of, version_of
 
 Reason = Parked.Reason
 logger = logging.getLogger("handleref_sync.replication")
@@ -108,9 +108,13 @@ def _park_again(ledger: Ledger, item: Waiting) -> None:
     change, version, why = item.change, item.change.version, item.why()
     node, counter = _place(ledger, change)
     known = Parked.objects.using(ledger.using).filter(node=node, counter=counter)
-    there = change_of(ledger, known.get())
+    before = known.get()
+    there = change_of(ledger, before)
     if there.version == version and there.record == change.record:
-        known.exclude(**why).update(**why)
+        new_place: dict[str, Any] = {}
+        if before.reason == Reason.NOT_PERMITTED and item.reason != Reason.NOT_PERMITTED:
+            new_place["sequence"] = ledger.take(1)  # it is passed on from now on, and some have read past its old one
+        known.exclude(**why).update(**why, **new_place)
     elif _contradict(ledger, there, change):
         logger.error("%s came with %s: %s. The second is in the conflict log.", change.record, version.dot, REUSED)
         _log(ledger, [conflicts.other_content(change)])

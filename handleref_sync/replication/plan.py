@@ -18,12 +18,12 @@ from handleref_sync.replication import conflicts, entries
 from handleref_sync.replication.admission import RightsOfDot, purged, refused_clock, refused_key, refused_write
 from handleref_sync.replication.carried import by_first_names, change_of_row, of_change, of_write, plain
 from handleref_sync.replication.content import Content
-from handleref_sync.replication.feed import version_of
 from handleref_sync.replication.joining import as_here, joined, reused, same
 from handleref_sync.replication.ledger import Ledger, StampRow, now_ms
 from handleref_sync.replication.rights import Rights
 from handleref_sync.replication.stamping import CHUNK, stamp_rows, stamp_some
 from handleref_sync.replication.values import Unfit
+from handleref_sync.replication.versions import version_of
 
 Reason = Parked.Reason
 

@@ -19,8 +19,8 @@ from handleref_sync.core import hlc
 from handleref_sync.core.version_vector import VersionVector
 from handleref_sync.models import Parked, Peer, Stamp
 from handleref_sync.replication import lives
-from handleref_sync.replication.feed import key_of
 from handleref_sync.replication.ledger import Ledger, local_node, locked, now_ms
+from handleref_sync.replication.versions import key_of
 
 CHUNK = 2000
 

@@ -19,10 +19,10 @@ from handleref_sync.core.reconcile import Decision
 from handleref_sync.models import Parked
 from handleref_sync.registry import Column, Replicated
 from handleref_sync.replication.carried import change_of_row, dump, load, of_write
-from handleref_sync.replication.feed import change_of, key_of, version_of
 from handleref_sync.replication.ledger import Ledger, StampRow
 from handleref_sync.replication.plan import Plan, Planner
 from handleref_sync.replication.stamping import PARAMETERS, keys_of, pk_text, stamp_rows
+from handleref_sync.replication.versions import change_of, key_of, version_of
 
 CASCADE, NULL, VALUE, KEEP, NOTHING = "cascade", "null", "value", "keep", "nothing"
 

@@ -15,7 +15,7 @@ from handleref_sync.core import pace
 from handleref_sync.core.change import Record
 from handleref_sync.exceptions import CursorMismatch, MalformedBody, NotPermitted
 from handleref_sync.models import Parked, Peer
-from handleref_sync.replication import copies, feed, place, shape, verifying
+from handleref_sync.replication import copies, cursors, feed, place, shape, verifying
 from handleref_sync.replication.applier import apply_page, retry_parked
 from handleref_sync.replication.content import is_reference
 from handleref_sync.replication.hello import Hello, hello, meet, position, scope_of
@@ -67,11 +67,11 @@ class Responder:
         mine = hello(self.using, self.peer)
         scope, _ = scope_of(mine, theirs, reader=theirs)
         cursor = position(theirs, scope)
-        after = feed.resume(self.peer, cursor, scope)
+        after = cursors.resume(self.peer, cursor, scope)
         ledger = Ledger(self.using)
         everything = theirs.vector.covers(ledger.seen())
         nothing = mine.may_pull and (after == ledger.local.sequence or everything)
-        feed.acknowledged(self.using, self.peer, ledger.local.sequence if everything else after)
+        cursors.acknowledged(self.using, self.peer, ledger.local.sequence if everything else after)
         answer = {**mine.to_message(), "nothing": nothing, "parked": Parked.objects.using(self.using).count()}
         if message.get("count"):
             answer["behind"] = 0 if nothing else feed.lag(self.using, after, theirs.vector, scope)
@@ -89,7 +89,7 @@ class Responder:
             page = copies.digested(page)
         return {**to_message(page), "hello": mine.to_message()}
 
-    def _to_a_reader(self, message: Mapping[str, Any]) -> tuple[Hello, Hello, feed.Scope]:
+    def _to_a_reader(self, message: Mapping[str, Any]) -> tuple[Hello, Hello, cursors.Scope]:
         if not self.peer.can_pull:
             raise NotPermitted(f"{self.peer.name} may not pull from here.", hint="Set its can_pull flag.")
         theirs = Hello.from_message(message)

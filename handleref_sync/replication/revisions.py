@@ -20,11 +20,11 @@ from handleref_sync.core.change import Record, Version
 from handleref_sync.core.version_vector import Dot
 from handleref_sync.models import Conflict, RevisionSource
 from handleref_sync.replication import conflicts
-from handleref_sync.replication.feed import version_of
 from handleref_sync.replication.ledger import Ledger, StampRow
 from handleref_sync.replication.plan import Plan, Planner
 from handleref_sync.replication.stamping import PARAMETERS, pk_text
 from handleref_sync.replication.values import Unfit
+from handleref_sync.replication.versions import version_of
 
 if TYPE_CHECKING:
     from handleref_sync.versioning.pages import Entry

@@ -31,10 +31,10 @@ from handleref_sync.models import Capture, Parked, Stamp
 from handleref_sync.registry import Replicated
 from handleref_sync.replication.carried import change_of_row, plain
 from handleref_sync.replication.conflicts import LABEL
-from handleref_sync.replication.feed import key_of, version_of
 from handleref_sync.replication.hello import Hello
 from handleref_sync.replication.ledger import Ledger, StampRow
 from handleref_sync.replication.reading import Reader
+from handleref_sync.replication.versions import key_of, version_of
 
 BATCH = 5000
 """Stamps that are looked at in one snapshot."""

@@ -29,11 +29,11 @@ from handleref_sync.registry import Replicated
 from handleref_sync.replication.applier import Applier
 from handleref_sync.replication.carried import of_write
 from handleref_sync.replication.conflicts import LABEL
-from handleref_sync.replication.feed import version_of
 from handleref_sync.replication.ledger import Ledger, locked, now_ms
 from handleref_sync.replication.plan import Plan, Planner
 from handleref_sync.replication.reading import Reader
 from handleref_sync.replication.stamping import stamp_rows
+from handleref_sync.replication.versions import version_of
 
 BATCH = 1000
 

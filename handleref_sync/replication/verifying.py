@@ -20,7 +20,7 @@ from handleref_sync.core.ranges import Summary
 from handleref_sync.core.version_vector import Dot
 from handleref_sync.exceptions import MalformedBody
 from handleref_sync.models import Peer
-from handleref_sync.replication import feed, survey, unseen
+from handleref_sync.replication import cursors, survey, unseen
 from handleref_sync.replication.content import is_reference
 from handleref_sync.replication.hello import Hello, position
 from handleref_sync.replication.ledger import Ledger
@@ -44,7 +44,7 @@ class Question:
     peer: Peer
     mine: Hello
     theirs: Hello
-    scope: feed.Scope
+    scope: cursors.Scope
     message: Mapping[str, Any]
 
     @property
@@ -133,7 +133,7 @@ def _records(question: Question) -> dict[str, Any]:
     wanted = question.message.get("records")
     if not isinstance(wanted, list) or len(wanted) > settings.max_rows or not all(map(is_reference, wanted)):
         raise _nonsense("records")
-    after = feed.resume(question.peer, position(question.theirs, question.scope), question.scope)
+    after = cursors.resume(question.peer, position(question.theirs, question.scope), question.scope)
     records = [Record(*names) for names in wanted]
     found = survey.look(question.using, question.subject, records, after, question.theirs.vector)
     rows = [None if seen is None else _of_seen(seen) for seen in found]

@@ -9,7 +9,7 @@ from handleref_sync.conf import settings
 from handleref_sync.core.change import Record
 from handleref_sync.core.ranges import Descent, differing
 from handleref_sync.models import Peer
-from handleref_sync.replication import feed, survey, verifying
+from handleref_sync.replication import cursors, survey, verifying
 from handleref_sync.replication.conflicts import LABEL
 from handleref_sync.replication.hello import Hello, hello, meet, position, scope_of
 from handleref_sync.replication.survey import Seen, State, Subject, Survey
@@ -155,7 +155,7 @@ class Comparison:
         there = verifying.seen(answer, len(records))
         self.peer.refresh_from_db(using=self.using)
         scope, _ = scope_of(hello(self.using, self.peer), self.theirs, reader=self.theirs)
-        after = feed.resume(self.peer, position(self.theirs, scope), scope)
+        after = cursors.resume(self.peer, position(self.theirs, scope), scope)
         here = survey.look(self.using, self.subject, records, after, self.theirs.vector)
         return dict(zip(records, zip(here, there, strict=True), strict=True))
 

@@ -14,7 +14,7 @@ from handleref_sync.admin.waiting import ConflictAdmin, ParkedAdmin
 from handleref_sync.core.version_vector import VersionVector
 from handleref_sync.exceptions import ConfigurationError, SyncError
 from handleref_sync.models import Conflict, LocalNode, Node, Parked, Peer, Stamp
-from handleref_sync.replication import conflicts, feed, parking
+from handleref_sync.replication import conflicts, cursors, feed, parking
 from handleref_sync.replication.applier import retry_parked
 from handleref_sync.replication.hello import hello
 from handleref_sync.replication.ledger import Ledger
@@ -87,7 +87,7 @@ def messages():
     """What b would send now, by action."""
     peer = Peer.objects.using(B).get(name="a")
     mine = hello(B, peer).to_message()
-    scope = feed.Scope(frozenset(mine["models"]))
+    scope = cursors.Scope(frozenset(mine["models"]))
     with transaction.atomic(using=B):
         page = to_message(feed.read_page(B, peer, (0, ""), Ledger(A).vector(), scope))
         transaction.set_rollback(True, using=B)
@@ -163,7 +163,7 @@ def readable():
             assert listed.values(row) and listed.written(row)
     reader = Peer(name="c", public_key=b"")
     reader.save(using=A)
-    scope = feed.Scope(frozenset(hello(A, reader).models))
+    scope = cursors.Scope(frozenset(hello(A, reader).models))
     assert feed.read_page(A, reader, (0, ""), VersionVector(), scope) is not None
     for entry in conflicts.describe(A, everything=True):
         with suppress(ConfigurationError), transaction.atomic(using=A):

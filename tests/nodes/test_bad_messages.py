@@ -66,11 +66,11 @@ def test_an_unknown_action(net, said):
 def page_of(net):
     """A page as b would push it."""
     from handleref_sync.core.version_vector import VersionVector
-    from handleref_sync.replication import feed
+    from handleref_sync.replication import cursors, feed
 
     Tag.objects.using(B).create(name="of b")
     mine = hello(B, net.peer("b", "a"))
-    scope = feed.Scope(mine.models)
+    scope = cursors.Scope(mine.models)
     return {**to_message(feed.read_page(B, net.peer("b", "a"), (0, ""), VersionVector(), scope)), "after": [0, ""]}
 
 

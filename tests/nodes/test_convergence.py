@@ -12,9 +12,9 @@ from handleref_sync.core.change import Record
 from handleref_sync.exceptions import PeerUnreachable
 from handleref_sync.models import Conflict, Parked, Stamp
 from handleref_sync.replication.content import Content
-from handleref_sync.replication.feed import key_of, version_of
 from handleref_sync.replication.ledger import Ledger
 from handleref_sync.replication.stamping import stamp
+from handleref_sync.replication.versions import key_of, version_of
 from tests.nodes.network import ALIASES, Network
 from tests.testapp.models import Airport, Country, Item, Tag
 

@@ -9,7 +9,7 @@ from handleref_sync.core.change import Change, Record, Version
 from handleref_sync.core.version_vector import Dot, VersionVector
 from handleref_sync.exceptions import ConfigurationError
 from handleref_sync.models import Conflict, Parked, ReplicatedModel, Stamp
-from handleref_sync.replication import conflicts, feed
+from handleref_sync.replication import conflicts, cursors, feed
 from handleref_sync.replication.applier import apply_page
 from handleref_sync.replication.ledger import Ledger
 from handleref_sync.replication.page import Page
@@ -88,7 +88,7 @@ def travelling(using):
     """The one entry, as it goes on."""
     ledger = Ledger(using)
     stamp = Stamp.objects.using(using).get(model__label=conflicts.LABEL)
-    scope = feed.Scope(frozenset(ledger.models))
+    scope = cursors.Scope(frozenset(ledger.models))
     (change,) = feed.read_records(using, [Record(conflicts.LABEL, feed.key_of(ledger, stamp))], scope).changes
     return {name: value for name, (_, value) in change.content.items()}
 

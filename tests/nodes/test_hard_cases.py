@@ -292,8 +292,8 @@ def test_the_clock_of_a_parked_change_grows_as_others_unite_it(net):
     before = Parked.objects.using(B).get()
     from handleref_sync.core.version_vector import VersionVector
     from handleref_sync.replication import parking
-    from handleref_sync.replication.feed import change_of
     from handleref_sync.replication.ledger import locked
+    from handleref_sync.replication.versions import change_of
 
     with locked(B) as ledger:
         change = change_of(ledger, before)

@@ -13,10 +13,10 @@ from handleref_sync.models import Conflict, Node, Parked, Peer, Stamp
 from handleref_sync.replication.applier import apply_page
 from handleref_sync.replication.conflicts import describe
 from handleref_sync.replication.content import Content
-from handleref_sync.replication.feed import change_of
 from handleref_sync.replication.joining import joined
 from handleref_sync.replication.ledger import Ledger, locked
 from handleref_sync.replication.page import Page
+from handleref_sync.replication.versions import change_of
 from handleref_sync.status import status
 from tests.nodes.network import ALIASES, Network, parked, tick
 from tests.nodes.test_hard_cases import silently

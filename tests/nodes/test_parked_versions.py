@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+from django.db import connections
 
 from handleref_sync.core.change import Change, Mark, Record, Version
 from handleref_sync.core.version_vector import Dot, VersionVector
@@ -10,9 +11,9 @@ from handleref_sync.models import Conflict, Parked, Stamp
 from handleref_sync.replication import parking
 from handleref_sync.replication.applier import apply_page
 from handleref_sync.replication.conflicts import describe
-from handleref_sync.replication.feed import change_of
 from handleref_sync.replication.ledger import locked
 from handleref_sync.replication.page import Page
+from handleref_sync.replication.versions import change_of
 from tests.nodes.network import ALIASES, ORDERS, Network, parked, sequence, tick
 from tests.refapp.models import Seat
 
@@ -135,3 +136,22 @@ def test_another_content_of_a_parked_dot_is_said_and_kept_in_the_log(net, second
     assert lost["key"] == second.record.key and lost["counter"] == 9
     assert lost["values"] == (None if second.deleted else {"name": second.values[0]})
     assert "one dot, two contents" in caplog.text
+
+
+def test_thousands_are_parked_with_a_few_statements(net, django_assert_max_num_queries):
+    """As where a peer has a model that is not here yet."""
+
+    def waiting(number):
+        dot = Dot("a", 1000 + number)
+        change = Change(
+            Record("unknown.model", f"k{number}"), Version(dot, VersionVector.of(dot), 900), ("name",), ("x",)
+        )
+        return parking.Waiting(change, parking.Reason.UNKNOWN_MODEL)
+
+    with locked(C) as ledger:
+        ledger.node_number("a")
+        with django_assert_max_num_queries(20, connection=connections[C]):
+            assert len(parking.park(ledger, [waiting(number) for number in range(1000)])) == 1000
+        assert parking.park(ledger, [waiting(number) for number in range(1001)]) == [waiting(1000)]
+    places = Parked.objects.using(C).filter(model="unknown.model").values_list("sequence", flat=True)
+    assert len(set(places)) == 1001 and max(places) <= sequence("c")

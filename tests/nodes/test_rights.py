@@ -6,7 +6,8 @@ from django.contrib.auth.models import Group, User
 from handleref_sync.core.version_vector import VersionVector
 from handleref_sync.exceptions import PeerRefused
 from handleref_sync.models import Conflict, Parked, Peer
-from handleref_sync.replication.feed import Scope, read_page
+from handleref_sync.replication.cursors import Scope
+from handleref_sync.replication.feed import read_page
 from handleref_sync.replication.hello import hello
 from handleref_sync.replication.page import START, to_message
 from tests.nodes.network import ALIASES, Network, parked, tick

@@ -7,7 +7,7 @@ from handleref_sync.capture import install
 from handleref_sync.core import hlc
 from handleref_sync.core.version_vector import VersionVector
 from handleref_sync.models import Capture, Conflict, Parked, Peer, ReplicatedModel, Stamp
-from handleref_sync.replication import conflicts, feed
+from handleref_sync.replication import conflicts, cursors, feed
 from handleref_sync.replication.applier import retry_parked
 from handleref_sync.replication.hello import hello
 from handleref_sync.replication.ledger import Ledger, now_ms
@@ -129,7 +129,7 @@ def goes_on(push):
     assert push(key=KEY.replace("7", "8"), counter=2)["applied"] == 1
     other = Peer.objects.create(name="c", public_key=b"")
     models = frozenset(Ledger("default").models) | {"m" * 200}
-    page = feed.read_page("default", other, (0, ""), VersionVector(), feed.Scope(models))
+    page = feed.read_page("default", other, (0, ""), VersionVector(), cursors.Scope(models))
     assert to_message(page)["rows"]
     conflicts.describe("default", everything=True)
 
@@ -137,7 +137,7 @@ def goes_on(push):
 def test_an_entry_that_a_peer_made_up_is_parked_and_goes_no_further(push):
     assert push(label=LOG, key="0" * 40, fields=["key"], values=["x"])["parked"] == 1
     other = Peer.objects.create(name="c", public_key=b"")
-    page = feed.read_page("default", other, (0, ""), VersionVector(), feed.Scope(frozenset({LOG})))
+    page = feed.read_page("default", other, (0, ""), VersionVector(), cursors.Scope(frozenset({LOG})))
     assert page.changes == [] and page.head
 
 
@@ -179,7 +179,7 @@ def test_a_record_whose_key_no_other_node_would_take_stays_here_and_is_shown(nod
     label = ReplicatedModel.objects.get(label=TAG)
     monkeypatch.setattr(feed, "key_of", lambda ledger, row: "k" * 61 if row.pk_text == text(stay) else text(kept))
     other = Peer.objects.create(name="c", public_key=b"")
-    page = feed.read_page("default", other, (0, ""), VersionVector(), feed.Scope(frozenset({TAG})))
+    page = feed.read_page("default", other, (0, ""), VersionVector(), cursors.Scope(frozenset({TAG})))
     assert [change.record.key for change in page.changes] == [text(kept)] and not page.whole
     label.refresh_from_db()
     assert "61 characters" in label.unreadable[text(stay)]

@@ -185,7 +185,8 @@ class Checks:
         for node in self.nodes:
             for pk, key, _, _, deleted, _, author, counter, label in node.rows(STAMP):
                 record = (label, plain(pk) if key is None else key)
-                if not deleted and self.oracle.forgotten(record).knows(Dot(author, counter)):
+                gone = not deleted and record in self.oracle.gone
+                if gone and self.oracle.forgotten(record).knows(Dot(author, counter)):
                     raise Broken(f"G9 {record} is back on {node.name} as {author}:{counter}, which was deleted")
 
     def nothing_lost(self) -> None:
@@ -226,6 +227,8 @@ class Checks:
                 alone = not any(
                     written.deleted == other.deleted and alike(written.content, other.content) for other in good
                 )
+                if alone and models[record[0]].by_field:
+                    alone = not self._in_its_fields(written, good)
                 if alone and not (record[0] == ENTRY and record in current):
                     raise Broken(f"G2 {written} is lost; {current.get(record)} is current")
 
@@ -238,6 +241,16 @@ class Checks:
             and other.clock.knows(written.dot)
             for other in writes
         )
+
+    def _in_its_fields(self, written: Written, good: list[Written]) -> bool:
+        """Whether another one wrote the same in the fields that this write changed: of more it says nothing."""
+        before = self.oracle.writes.get((written.record, written.parent)) if written.parent else None
+        if before is None or before.content is None or written.content is None:
+            return False
+        mine, old = written.content, before.content
+        changed = {name: value for name, value in mine.items() if name not in old or old[name] != value}
+        contents = [other.content for other in good if other.content is not None]
+        return any(all(content.get(name) == value for name, value in changed.items()) for content in contents)
 
     def rows_are_whole(self) -> None:
         """Nothing dangles, each row has its stamp and each stamp its row, with the content that was written."""

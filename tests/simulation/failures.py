@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.simulation.steps import At, Backup, Clock, Crash, Gc, History, Restore, Sync, Write
+from tests.simulation.steps import At, Backup, Clock, Crash, Gc, History, Restore, Rights, Sync, Write
 
 SEEDS: dict[int, str] = {
     3: "a later side that a resolver took over a deletion was written again with the timestamp that it had",
@@ -49,6 +49,15 @@ HISTORIES: dict[str, History] = {
             ),
             *(Write("b", "report parent", a=5, value=16), Sync("c", "b", rows=1)),
             Write("b", "delete report", b=1, value=18),
+        ),
+    ),
+    "what waited for a unique value, and then lost its right, was covered by the vector and not passed on": History(
+        ("a", "b"),
+        (("a", "b"),),
+        (
+            *(Write("b", "account", a=1, b=1, value=3), Write("a", "account", a=3, b=1, value=1), Sync("a", "b")),
+            Rights("b", "a", read_only=("refapp.account.login", "refapp.account", "refapp.account.email")),
+            *(Restore("a", 2), Sync("a", "b")),
         ),
     ),
     "a backup from before a deletion, where the last that was known of it was from before the push": History(

@@ -7,7 +7,6 @@ from typing import Any
 
 from handleref_sync import wire
 from handleref_sync.conf import settings
-from handleref_sync.core.pace import Pace
 from handleref_sync.exceptions import PeerUnreachable, Revoked, SyncError, UnknownPeer
 from handleref_sync.models import Peer
 from handleref_sync.replication.page import from_message
@@ -82,10 +81,7 @@ class Wire:
         self.faults = dict(step.faults)
         self.meanwhile = [at for at in step.meanwhile if not at.node]
         self._inner = MemoryTransport(self._handle)
-
-    @property
-    def pace(self) -> Pace:
-        return self._inner.pace
+        self.pace = self._inner.pace
 
     @property
     def bytes_sent(self) -> int:

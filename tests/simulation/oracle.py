@@ -15,7 +15,7 @@ from handleref_sync import registry
 from handleref_sync.core.version_vector import Dot, VersionVector
 from handleref_sync.models import Conflict
 from handleref_sync.registry import Replicated
-from handleref_sync.replication.feed import Scope
+from handleref_sync.replication.cursors import Scope
 from tests.simulation.database import WATCHED
 from tests.simulation.world import Broken, Node, World
 
@@ -58,6 +58,8 @@ class Oracle:
         self.by_record: dict[Key, list[Written]] = defaultdict(list)
         self.purged: dict[Key, VersionVector] = {}
         """What the tombstones knew that were dropped anywhere."""
+        self.gone: set[Key] = set()
+        """Those records, as long as it is certain that somebody knows of the deletion."""
         self.buried: set[tuple[Key, Dot]] = set()
         """Those tombstones."""
         world.wrote = self.wrote
@@ -108,9 +110,9 @@ class Oracle:
     def forget(self) -> None:
         """Drop the writes that no node holds any more in any form: nobody can ask for them."""
         held = [Held(node) for node in self.world.nodes.values()]
-        for record, clock in list(self.purged.items()):
-            if not any(h.dropped.covers(clock) or h.clock(record).covers(clock) for h in held):
-                del self.purged[record]  # nobody knows any more that it was deleted
+        for record in sorted(self.gone):
+            if not any(h.dropped.unite(h.clock(record)).covers(self.purged[record]) for h in held):
+                self.gone.remove(record)  # nobody may know any more that it was deleted
         for key, written in list(self.writes.items()):
             if not any(h.holds(written) for h in held) and not self.forgotten(key[0]).knows(written.dot):
                 self.world.count["writes that a restore took away"] += 1
@@ -122,6 +124,7 @@ class Oracle:
         for record, (dot, clock) in gone.items():
             self.purged[record] = self.purged.get(record, VersionVector()).unite(clock)
             self.buried.add((record, dot))
+            self.gone.add(record)
 
     def deleted(self, held: Held) -> None:
         """Of a record whose tombstone was dropped, a node has one: who dropped it lets this one rest, too."""

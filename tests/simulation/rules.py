@@ -19,6 +19,7 @@ from handleref_sync.replication import (
     admission,
     applier,
     conflicts,
+    cursors,
     feed,
     hello,
     lives,
@@ -66,15 +67,16 @@ RULES = {
     ),
     "token": Rule(
         "a cursor counts only with the token that both sides remember",
-        *(feed, "_remembered", "list(cursor) in reader.given", "True"),
+        *(cursors, "remembered", "list(cursor) in reader.given", "True"),
     ),
     "hello first": Rule(
         "nothing is stamped before the peer has said what it has seen",
-        *(_Round, "run", "message = hello(", "stamp(self.using)\n    message = hello("),
+        *(_Round, "run", "mine = hello(", "stamp(self.using)\n    mine = hello("),
     ),
     "seen": Rule(
         "a restore is noticed by all that the peer has met, not by its vector",
-        *(hello, "hello", '"name", "seen"', '"name", "vector"'),
+        *(hello, "hello", "ledger.met_of(peer.name)"),
+        'VersionVector({n: c for n, c in ledger.incorporated().items() if n.partition("~")[0] == peer.name})',
     ),
     "met": Rule(
         "every clock that arrives raises what was met, applied or not",

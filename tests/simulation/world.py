@@ -18,7 +18,7 @@ from handleref_sync.capture.mysql import MySQL
 from handleref_sync.capture.postgresql import PostgreSQL
 from handleref_sync.capture.sqlite import SQLite
 from handleref_sync.conf import settings
-from handleref_sync.replication import feed, hello, ledger, place, plan, purging, stamping, unseen, verifying
+from handleref_sync.replication import cursors, feed, hello, ledger, place, plan, purging, stamping, unseen, verifying
 from handleref_sync.transport import pairing
 from tests.simulation.database import PREFIX, Memory
 from tests.simulation.steps import At, Crash
@@ -130,7 +130,7 @@ class World:
         self.acting: list[Node] = []
         self.nested: Callable[[Any], None] = lambda step: None
         self.wrote: Callable[[str, bool], None] = lambda using, machine: None
-        self.scopes: dict[str, feed.Scope] = {}
+        self.scopes: dict[str, cursors.Scope] = {}
         """By the names under which cursors are kept: what each exchange is about."""
         self.processes: list[int] = []
         """Of the sessions that run now, the innermost last."""
@@ -196,7 +196,7 @@ class World:
         with ExitStack() as stack:
             for module in (ledger, stamping, feed, plan, hello, purging, unseen):
                 stack.enter_context(patch.object(module, "now_ms", self.clock))
-            for module in (feed, place, session, verifying):
+            for module in (cursors, place, session, verifying):
                 stack.enter_context(patch.object(module, "secrets", chance))
             stack.enter_context(patch.object(session, "os", SimpleNamespace(getpid=self._pid, kill=self._kill)))
             stack.enter_context(patch("django.utils.timezone.now", self._moment))
@@ -236,14 +236,14 @@ class World:
             wrote(books, counter)
             self.wrote(books.using, bool(machine))
 
-        named = feed.Scope.name
+        named = cursors.Scope.name
 
-        def name(scope: feed.Scope) -> str:
+        def name(scope: cursors.Scope) -> str:
             found = named(scope)
             self.scopes[found] = scope
             return found
 
-        stack.enter_context(patch.object(feed.Scope, "name", name))
+        stack.enter_context(patch.object(cursors.Scope, "name", name))
         stack.enter_context(patch.object(Applier, "_stamp", by_machine))
         stack.enter_context(patch.object(ledger.Ledger, "wrote", told))
 
