@@ -25,7 +25,7 @@ from handleref_sync.exceptions import (
 from handleref_sync.models import LocalNode, Peer
 from handleref_sync.replication import keys, shape
 from handleref_sync.replication.cursors import Scope
-from handleref_sync.replication.ledger import Ledger, locked, now_ms
+from handleref_sync.replication.ledger import Ledger, local_node, locked, now_ms
 from handleref_sync.replication.page import SAME_VERSION, START, Cursor, misshapen
 from handleref_sync.replication.place import renew
 from handleref_sync.replication.rights import exchanged
@@ -142,7 +142,7 @@ def meet(using: str, peer: Peer, theirs: Hello, *, starting: bool = False) -> bo
 
     Returns whether it did. Raises SameNode, UnknownPeer, ClockSkew; SyncInProgress as `hello` does.
     """
-    local = LocalNode.objects.using(using).get()
+    local = local_node(using)
     if not starting:
         refuse_unfinished(local)
     if theirs.node == local.name:
@@ -191,7 +191,7 @@ def _restored(using: str, peer: Peer, theirs: Hello) -> bool:
     It is believed once: a peer that errs, or lies, must not drive this node from incarnation to incarnation. After
     that only the operator's word counts. Until it comes nothing is stamped in this session, so no dot is used twice.
     """
-    local = LocalNode.objects.using(using).select_related("incarnation").get()
+    local = local_node(using)
     if theirs.seen.counter(local.incarnation.name) <= local.sequence:
         return False
     with locked(using) as ledger:

@@ -58,6 +58,14 @@ SELECTED = tuple("pk" if field.name == "pk_text" else field.name for field in fi
 
 
 NODE = ("pk", "name", "vector", "seen")
+# Asked a dozen times in each session, however little there is to do: the ORM would take longer than all the rest.
+ALL_NODES = f"SELECT id, name, vector, seen FROM {Node._meta.db_table}"
+MINE = [field.attname for field in LocalNode._meta.concrete_fields if field.name != "created"]
+ITS_NODE = [field.attname for field in Node._meta.concrete_fields]
+THIS_NODE = (
+    f"SELECT {', '.join(f'l.{name}' for name in MINE)}, {', '.join(f'n.{name}' for name in ITS_NODE)}"
+    f" FROM {LocalNode._meta.db_table} l JOIN {Node._meta.db_table} n ON n.id = l.incarnation_id"
+)
 
 
 class Ledger:
@@ -73,8 +81,8 @@ class Ledger:
         self._names: dict[int, str] = {}
         self._seen: dict[int, int] = {}
         self._vector: dict[str, int] = {}
-        for node in Node.objects.using(using).values_list(*NODE):
-            self._learn(*node)
+        for number, name, vector, seen in self.vendor.rows(ALL_NODES):
+            self._learn(number, name, vector, seen)
         self._select = f"SELECT {', '.join(map(self.vendor.quote, SELECTED))} FROM {STAMP}"
 
     @cached_property
@@ -241,22 +249,24 @@ class Ledger:
         Whoever's vector covers this lacks nothing that is here. Our own vector would not do: it is a lower bound,
         and what came in a partial or interrupted exchange is above it.
         """
-        return VersionVector(dict(Node.objects.using(self.using).values_list("name", "seen")))
+        return VersionVector({name: seen for _, name, _, seen in self.vendor.rows(ALL_NODES)})
 
     def vector(self) -> VersionVector:
         """All writes that this database has incorporated."""
-        return VersionVector(dict(Node.objects.using(self.using).values_list("name", "vector")))
+        return VersionVector({name: vector for _, name, vector, _ in self.vendor.rows(ALL_NODES)})
 
 
 def local_node(using: str) -> LocalNode:
     """This database's own node. Raises NotInstalled where `migrate` has not made one."""
-    found = LocalNode.objects.using(using).select_related("incarnation").first()
-    if found is None:
+    found = vendor_for(connections[using]).rows(THIS_NODE)
+    if not found:
         raise NotInstalled(
             f"The database {using!r} is not a node yet.",
             hint='Set HANDLEREF_SYNC["NODE"] and run manage.py migrate.',
         )
-    return found
+    local = LocalNode.from_db(using, MINE, found[0][: len(MINE)])
+    local.incarnation = Node.from_db(using, ITS_NODE, found[0][len(MINE) :])
+    return local
 
 
 @contextmanager

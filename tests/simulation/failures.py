@@ -9,6 +9,10 @@ SEEDS: dict[int, str] = {
 }
 """Seeds, with what was wrong. A seed stands for another history once `generate` or `writes` is changed."""
 
+LOST_ITS_RIGHT = (
+    "what waited for a unique value, and then lost its right, was covered by the vector and not passed on"
+)
+JOINED = "what had been joined with a version by fields, went with a deletion that did not know it, unlogged"
 HISTORIES: dict[str, History] = {
     "a product with the timestamp of what it was made of": History(
         ("a", "b", "c"),
@@ -27,7 +31,7 @@ HISTORIES: dict[str, History] = {
             Write("a", "basket words", b=1, value=11),
         ),
     ),
-    "what had been joined with a version by fields, went with a deletion that did not know it, unlogged": History(
+    JOINED: History(
         ("a", "b", "c"),
         (("c", "a"), ("c", "b")),
         (
@@ -51,7 +55,7 @@ HISTORIES: dict[str, History] = {
             Write("b", "delete report", b=1, value=18),
         ),
     ),
-    "what waited for a unique value, and then lost its right, was covered by the vector and not passed on": History(
+    LOST_ITS_RIGHT: History(
         ("a", "b"),
         (("a", "b"),),
         (

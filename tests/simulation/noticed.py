@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.simulation import failures
 from tests.simulation.steps import (
     Backup,
     Clock,
@@ -30,6 +31,7 @@ RESTORED = (*ONE_ARRIVES, Restore("a", 0), Write("a", "tag", value=9), Sync("a",
 
 READ_ONLY = Rights("a", "b", read_only=("testapp.tag",))
 DAY = 86_400
+LOST_ITS_RIGHT = failures.HISTORIES[failures.LOST_ITS_RIGHT]
 
 
 def of(*steps: Step, nodes: str = "abc") -> History:
@@ -122,6 +124,9 @@ HISTORIES = {
     ),
     "read only": of(*ALL_KNOW, READ_ONLY, Write("b", "tag name", value=5), Sync("b", "a")),
     "passed on": of(*ALL_KNOW, READ_ONLY, Write("b", "tag name", value=5), Sync("b", "a"), Sync("c", "a")),
+    "covered": LOST_ITS_RIGHT,
+    "new place": LOST_ITS_RIGHT,
+    "joined": failures.HISTORIES[failures.JOINED],
     "cascade": of(
         Write("a", "owner"),
         Sync("b", "a"),

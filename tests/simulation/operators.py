@@ -125,7 +125,9 @@ class Operators:
         self.oracle.forget()
         node.waiting = True
         if step.elsewhere:
-            node.place, node.strange = self.world.another_place(), "restored"
+            node.place = self.world.another_place()
+        if node.rows("SELECT place FROM handleref_sync_localnode") != [(node.place,)]:
+            node.strange = "restored"  # or the backup is from before it was moved
         if step.told:
             self.operators_word(node)
         self.await_news()

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from handleref_sync.capture.sqlite import SQLite
+from handleref_sync.core import join as joins
 from handleref_sync.core import reconcile
 from handleref_sync.replication import (
     admission,
@@ -23,6 +24,7 @@ from handleref_sync.replication import (
     feed,
     hello,
     lives,
+    parking,
     place,
     purging,
     references,
@@ -161,6 +163,18 @@ RULES = {
     "passed on": Rule(
         "what a peer may not write is not passed on",
         *(feed, "_passed_on", ".exclude(reason=Parked.Reason.NOT_PERMITTED)", ".all()"),
+    ),
+    "covered": Rule(
+        "a page is not whole while its vector covers what is not passed on",
+        *(feed, "_incomplete", "if any(ledger.incorporated_all", "if False and any(ledger.incorporated_all"),
+    ),
+    "new place": Rule(
+        "what may be passed on again takes a new place in the feed",
+        *(parking, "_park_again", "if before.reason ==", "if False and before.reason =="),
+    ),
+    "joined": Rule(
+        "what a deletion did not know of a version that it knew is logged",
+        *(joins, "join", "unseen = concurrent or any(", "unseen = concurrent or False and any("),
     ),
     "cascade": Rule(
         "what a cascade removes unseen is logged",

@@ -17,7 +17,7 @@ from tests.simulation.shrink import shrink
 from tests.simulation.steps import Wait
 
 FRESH = int(os.environ.get("HANDLEREF_SIMULATIONS", "8"))
-"""Histories of fresh seeds; half a minute of one processor is enough for about ten."""
+"""Histories of fresh seeds; ten take about as many seconds of a processor."""
 
 
 @pytest.fixture(autouse=True)
