@@ -30,12 +30,8 @@ MARIADB = {
     "user": os.environ.get("MYSQL_USER", "root"),
     "password": os.environ.get("MYSQL_PASSWORD", ""),
 }
-# Which database each node is on: the first is the hub.
-KINDS = {
-    "sqlite": {"sqlite": "s"},
-    "postgresql": {"postgresql": "p", "mixed": "ps"},
-    "mariadb": {"mariadb": "m"},
-}[os.environ.get("HANDLEREF_TEST_DATABASE", "sqlite")]
+# Which database the nodes are on; test_matrix.py has the pairs of different ones.
+KIND = {"sqlite": "s", "postgresql": "p", "mariadb": "m"}[os.environ.get("HANDLEREF_TEST_DATABASE", "sqlite")]
 
 PRELUDE = """
 from django.contrib.auth.models import User
@@ -168,22 +164,14 @@ class Site:
             on_mariadb(f"DROP DATABASE IF EXISTS {self.database}")
 
 
-def pytest_collection_modifyitems(config, items):
-    """A browser drives the pages on one kind of hub and edge: with a server between them on the one with both."""
-    if "mixed" in KINDS:
-        twice = [item for item in items if item.path.name == "test_admin.py" and item.name.endswith("[postgresql]")]
-        config.hook.pytest_deselected(items=twice)
-        items[:] = [item for item in items if item not in twice]
-
-
-@pytest.fixture(params=KINDS)
-def sites(request, tmp_path):
-    """Makes nodes by name; the first is on the hub's kind of database, the others on the edges'."""
-    made, kinds = [], KINDS[request.param]
+@pytest.fixture
+def sites(tmp_path):
+    """Makes nodes by name."""
+    made = []
 
     def make(*names):
         for name in names:
-            made.append(Site(name, tmp_path, kinds[min(len(made), len(kinds) - 1)]))
+            made.append(Site(name, tmp_path, KIND))
         return made
 
     yield make

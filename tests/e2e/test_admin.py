@@ -5,10 +5,6 @@ import re
 import pytest
 
 from tests.e2e.browser import chromium, picture
-from tests.e2e.conftest import KINDS
-
-# Once for each database that a hub can be on: what the edge is on makes no difference to a page.
-pytestmark = pytest.mark.parametrize("sites", list(KINDS)[:1], indirect=True)
 
 ICAO = "Airport.objects.order_by('icao')[0].icao"
 SUPERUSER = "User.objects.create_superuser('anna', '', 'secret of anna')"

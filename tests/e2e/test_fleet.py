@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import KINDS, Site, join
+from tests.e2e.conftest import KIND, Site, join
 
 PRELUDE = "from parts import models; from parts.models import Part\n"
 DIGEST = """
@@ -55,14 +55,14 @@ class Ship(Site):
         return f"http://127.0.0.1:{self.port}/sync/"
 
 
-@pytest.fixture(params=KINDS)
-def fleet(request, tmp_path):
-    """Ships by name and release; the first is on the hub's kind of database."""
-    made, kinds = [], KINDS[request.param]
+@pytest.fixture
+def fleet(tmp_path):
+    """Ships by name and release."""
+    made = []
 
     def make(**releases):
         for name, release in releases.items():
-            made.append(Ship(name, tmp_path, kinds[min(len(made), len(kinds) - 1)], release))
+            made.append(Ship(name, tmp_path, KIND, release))
         return made
 
     yield make

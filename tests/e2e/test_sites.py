@@ -8,7 +8,7 @@ import time
 import psycopg
 import pytest
 
-from tests.e2e.conftest import KINDS, SERVER, join, on_mariadb
+from tests.e2e.conftest import KIND, SERVER, join, on_mariadb
 
 INSPECT = """
 user = User.objects.create_user("{name}")
@@ -123,7 +123,7 @@ def test_another_program_writes_raw_sql(pair):
     assert edge.digest() == hub.digest()
 
 
-@pytest.mark.skipif("postgresql" not in KINDS, reason="SQLite has one writer: no transaction commits late")
+@pytest.mark.skipif(KIND != "p", reason="SQLite has one writer: no transaction commits late")
 def test_a_transaction_that_commits_late_is_not_passed_over(pair):
     hub, edge = pair
     with psycopg.connect(**SERVER, dbname=hub.database) as late:

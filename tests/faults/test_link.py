@@ -10,9 +10,8 @@ import pytest
 
 from handleref_sync.exceptions import SyncError
 from handleref_sync.transport.client import Caller
-from tests.e2e.conftest import KINDS
 from tests.faults import books
-from tests.faults.conftest import LARGE, ROUNDS, figure, inspect, noise, touch
+from tests.faults.conftest import KIND, LARGE, ROUNDS, figure, inspect, noise, touch
 from tests.faults.proxy import Fault, Proxy
 
 BREAKING = ("refuse", "cut", "reset", "truncate", "stall", "corrupt")
@@ -52,7 +51,7 @@ def news(hub, edge, text):
     touch(edge, f"{text} at the ship")
 
 
-ANYWHERE = pytest.mark.skipif(not LARGE and "sqlite" not in KINDS, reason="the link is the same on all databases")
+ANYWHERE = pytest.mark.skipif(not LARGE and KIND != "s", reason="the link is the same on all databases")
 
 
 @ANYWHERE
