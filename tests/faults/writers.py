@@ -37,6 +37,9 @@ class Writer(threading.Thread):
     def run(self) -> None:
         connection = books.connect(self.site, patience=60)
         begin = "BEGIN IMMEDIATE" if self.site.kind == "s" else "BEGIN"
+        if self.site.kind == "m":
+            # As Django does. By itself MariaDB lets an UPDATE wait for every row that it looks at, perhaps in vain.
+            books.run(connection, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
         try:
             while not self._stop_now.is_set():
                 self.slept, self.wrote = 0.0, []
