@@ -205,7 +205,7 @@ class _Round:
 
     def _pull(self) -> None:
         mine = hello(self.using, self.peer)
-        pending = self.transport.begin("pull", {**mine.to_message(), "rows": self._rows()})
+        pending = self.transport.begin("pull", {**mine.to_message(), "rows": self._rows(settings.max_rows)})
         while True:
             answer = pending()
             page = from_message(answer, settings.max_rows)
@@ -216,7 +216,7 @@ class _Round:
                 # cursor that we never stand at, and it still remembers ours.
                 mine = hello(self.using, self.peer)
                 ahead = {**mine.to_message(), "cursor": list(page.cursor), "cursor_scope": scope.name()}
-                pending = self.transport.begin("pull", {**ahead, "rows": self._rows()})
+                pending = self.transport.begin("pull", {**ahead, "rows": self._rows(settings.max_rows)})
             outcome = apply_page(self.using, self.peer, page, whole=whole, scope=scope.name())
             self.report.pulled += outcome.applied
             self.report.conflicts += outcome.conflicts
@@ -226,8 +226,8 @@ class _Round:
             if page.head:
                 return
 
-    def _rows(self) -> int:
-        return self.transport.pace.rows(settings.page_rows, settings.max_rows)
+    def _rows(self, most: int) -> int:
+        return self.transport.pace.rows(settings.page_rows, most)
 
     def _push(self, mine: Hello, theirs: Hello) -> None:
         scope, _ = scope_of(mine, theirs, reader=theirs)
@@ -242,7 +242,7 @@ class _Round:
         standing: Cursor = cursor if after else START
 
         def read(cursor: Cursor) -> Page:
-            rows = self.transport.pace.rows(settings.page_rows, theirs.max_rows or settings.page_rows)
+            rows = self._rows(theirs.max_rows or settings.page_rows)
             return feed.read_page(self.using, self.peer, cursor, theirs.vector, scope, rows)
 
         page = read(cursor)

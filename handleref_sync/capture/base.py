@@ -10,10 +10,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from handleref_sync.exceptions import ConfigurationError
 from handleref_sync.registry import Replicated
+
+if TYPE_CHECKING:
+    from handleref_sync.capture.first_stamps import FirstStamps
 
 CAPTURE = "handleref_sync_capture"
 APPLYING = "handleref_sync_applying"
@@ -329,6 +332,10 @@ class Vendor(ABC):
             f"DELETE FROM {CAPTURE} WHERE {where} RETURNING id, model, pk, op, timestamp, fields", params
         )
         return sorted(Captured(*row) for row in found)
+
+    def stamp_first(self, wanted: FirstStamps) -> int:
+        """Make the first stamps of the oldest notes inside the database; how many. 0 where it can't do that."""
+        return 0
 
     def capture_existing(self, model: Replicated) -> None:
         """Note as written every row that has neither a stamp nor a note, as on the day of installation."""

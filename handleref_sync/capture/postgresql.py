@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from django.db import OperationalError, transaction
 
 from handleref_sync.capture.base import CAPTURE, LOCAL, PREFIX, STAMP, Vendor, kind_of
+from handleref_sync.capture.first_stamps import FirstStamps, at_once
 from handleref_sync.registry import Replicated
 
 SETTING = "handleref_sync.applying"
@@ -151,6 +152,9 @@ class PostgreSQL(Vendor):
     def updated_timestamp(self, column: str) -> str:
         ms = f"(extract(epoch FROM {column}) * 1000)::bigint"
         return f"greatest(0, least(coalesce({ms}, 0) << 16, {self.now_sql}))"
+
+    def stamp_first(self, wanted: FirstStamps) -> int:
+        return at_once(self, wanted)
 
     def allocate_pks(self, model: Replicated, count: int) -> list[int]:
         # A sequence knows nothing of keys that the application gave itself: those are passed over, ever more at once.

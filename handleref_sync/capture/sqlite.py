@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from handleref_sync.capture.base import APPLYING, CAPTURE, LOCAL, PREFIX, Vendor, kind_of
+from handleref_sync.capture.first_stamps import FirstStamps, in_steps
 from handleref_sync.capture.sqlite_indexes import Unique, unique_values
 from handleref_sync.models.ledger import REPLACED
 from handleref_sync.registry import Replicated
@@ -173,6 +174,9 @@ class SQLite(Vendor):
             digits = "".join(map(str, value.as_tuple().digits)).strip("0")
             return value.is_finite() and len(digits) <= sys.float_info.dig
         return True
+
+    def stamp_first(self, wanted: FirstStamps) -> int:
+        return in_steps(self, wanted)  # the write lock is ours
 
     def moments(self, values: Sequence[datetime]) -> Sequence[Any]:
         if self.connection.timezone is not UTC:

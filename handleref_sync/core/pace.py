@@ -31,4 +31,4 @@ class Pace:
 
     def rows(self, least: int, most: int) -> int:
         """Records for the next page: `least` as long as the link is fast, and never more than `most`."""
-        return max(min(int(least * self._factor), most), min(least, most))
+        return min(int(least * self._factor), most)

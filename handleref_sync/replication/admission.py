@@ -45,7 +45,7 @@ def refused_write(
 ) -> str:
     """Why whoever brought it may not write `values` over the row `here`, or delete it; empty if it may."""
     model = content.model
-    if not rights.read_only:
+    if rights.all_of(model):
         return ""
     names = [model.label]
     if model.label not in rights.read_only:

@@ -311,32 +311,22 @@ class Applier:
             now |= {change.record: change.version for change in arrived}
             parking.superseded(ledger, now, self._brought.keys())
         outcome.applied = len(arrived) + len(plans)
-        for change in arrived:
-            model = ledger.models[change.record.model]
-            outcome.keys[model.label].append(change.record.key)
-            if model.files:
-                outcome.names(model, change.fields, change.values)
-        for plan in plans:
-            if plan.decision.write:
-                record = plan.change.record
-                outcome.keys[record.model].append(record.key)
-                outcome.names(ledger.models[record.model], plan.fields, plan.values)
+        written = [(change.record, change.fields, change.values) for change in arrived]
+        written += [(p.change.record, p.fields, p.values) for p in plans if p.decision.write]
+        for record, fields, values in written:
+            outcome.keys[record.model].append(record.key)
+            outcome.names(ledger.models[record.model], fields, values)
         return outcome
 
     def _hold(self, held: Sequence[Held]) -> int:
         if not held:
             return 0
         self._anything_parked = True
-        new = parking.park(
-            self.ledger,
-            [
-                parking.Waiting(h.change, h.reason, h.detail, h.waits_for, self._peer_of(h.change.version.dot))
-                for h in held
-            ],
-        )
-        for waiting in new:
-            if waiting.detail.startswith(REUSED):
-                logger.error("%s, which %s brought, waits: %s", waiting.change.record, waiting.peer, waiting.detail)
+        new = parking.park(self.ledger, held, self._peer_of)
+        for one in new:
+            if one.detail.startswith(REUSED):
+                peer = self._peer_of(one.change.version.dot)
+                logger.error("%s, which %s brought, waits: %s", one.change.record, peer, one.detail)
         return len(new)
 
     def _planner(self) -> Planner:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-
-from django.db.models import AutoField
+from itertools import compress
 
 from handleref_sync.capture.base import STAMP
 from handleref_sync.core.change import Change
@@ -36,7 +35,7 @@ def plain_models(ledger: Ledger, apart_from: Collection[str]) -> frozenset[str]:
 
 
 def write(writer: Writer, changes: Iterable[Change], leaving: Collection[str]) -> tuple[list[Change], list[Plan]]:
-    """Write `changes` and their stamps; returns those written, in the feed's order, and plans for the others.
+    """Write `changes` and their stamps; returns those written, parents first, and plans for the others.
 
     `leaving`: the models of which rows are to be deleted with them.
     """
@@ -61,16 +60,15 @@ def _write(
     writer: Writer, content: Content, fields: tuple[str, ...], changes: list[Change]
 ) -> tuple[list[Change], list[Change]]:
     model, others = content.model, list[Change]()
-    if not content.targets.isdisjoint(fields):
-        wanted = {change.record.key: content.parents(fields, change.values or ()) for change in changes}
-        writer.locate({parent for parents in wanted.values() for parent in parents})
-        others = [change for change in changes if not all(map(writer.located, wanted[change.record.key]))]
-        changes = [change for change in changes if all(map(writer.located, wanted[change.record.key]))]
+    if model.targets:
+        parents = [content.parents(fields, change.values or ()) for change in changes]
+        writer.locate({parent for some in parents for parent in some})
+        changes, others = _parted(changes, [all(map(writer.located, some)) for some in parents])
     rows = writer.prepared(content, fields, [change.values or () for change in changes])
     fit = [row for row in rows if not isinstance(row, Unfit)]
     if len(fit) < len(rows):
-        others += [change for change, row in zip(changes, rows, strict=True) if isinstance(row, Unfit)]
-        changes = [change for change, row in zip(changes, rows, strict=True) if not isinstance(row, Unfit)]
+        changes, unfit = _parted(changes, [not isinstance(row, Unfit) for row in rows])
+        others += unfit
     if not changes:
         return [], others
     if model.identity == "pk":
@@ -79,13 +77,15 @@ def _write(
     else:
         pks = writer.vendor.allocate_pks(model, len(changes))
         texts = list(map(str, pks))
-    rest, default = content.defaults(fields)
-    names = [model.pk_column, *(content.columns[name].column for name in fields), *rest]
-    writer.vendor.insert_rows(model.table, names, [(pk, *row, *default()) for pk, row in zip(pks, fit, strict=True)])
-    if model.identity == "pk" and isinstance(model.pk, AutoField):
-        writer.vendor.move_on(model)
+    writer.insert(content, fields, pks, fit)
     _stamp(writer.ledger, content, changes, texts)
     return changes, others
+
+
+def _parted(changes: list[Change], good: list[bool]) -> tuple[list[Change], list[Change]]:
+    """Those of `changes` that are good, and the others."""
+    bad = [not one for one in good]
+    return list(compress(changes, good)), list(compress(changes, bad))
 
 
 def _stamp(ledger: Ledger, content: Content, changes: list[Change], texts: list[str]) -> None:

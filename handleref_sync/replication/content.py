@@ -43,8 +43,6 @@ class Content(Reader):
         self._prepares = {column.name: preparer(column.field, connection) for column in model.columns}
         self._expected = {column.name: expected(column.field) for column in model.columns}
         self._references = {column.name: column for column in model.columns if column.target in ledger.models}
-        self.targets = frozenset(self._references)
-        """The names of the fields that refer to replicated records."""
         self._sets = {column.name: preparer_of_many(column.field, ledger.vendor) for column in model.columns}
 
     def complete(self, fields: tuple[str, ...]) -> bool:
@@ -100,9 +98,9 @@ class Content(Reader):
             columns = []
             for name, values in zip(fields, zip(*rows, strict=True), strict=True):
                 column = self._column(name)
-                kind, prepare = self._sets.get(name) or (None, None)
-                if prepare is not None and set(map(type, values)) == {kind} and not self._lossy(kind, values):
-                    columns.append(prepare(values))
+                many = self._sets[name]
+                if many is not None and set(map(type, values)) == {many.kind} and not self._lossy(many.kind, values):
+                    columns.append(many.prepare(values))
                 elif name in self._references:  # many have the same
                     prepared = {value: self._prepare(column, value, parents) for value in set(values)}
                     columns.append([prepared[value] for value in values])
@@ -112,7 +110,7 @@ class Content(Reader):
         except Unfit:
             return [self._prepared_or_unfit(fields, row, parents) for row in rows]
 
-    def _lossy(self, kind: type | None, values: Iterable[Any]) -> bool:
+    def _lossy(self, kind: type, values: Iterable[Any]) -> bool:
         return kind is float and not all(map(self.ledger.vendor.keeps, values))
 
     def _prepared_or_unfit(self, fields: Sequence[str], row: Sequence[Any], parents: Parents) -> list[Any] | Unfit:

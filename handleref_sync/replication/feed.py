@@ -21,10 +21,11 @@ from handleref_sync.core.change import Change, Record
 from handleref_sync.core.uncollected import uncollected
 from handleref_sync.core.version_vector import Dot, VersionVector
 from handleref_sync.exceptions import TooLarge
-from handleref_sync.models import Capture, Conflict, Parked, Peer, ReplicatedModel, Stamp
+from handleref_sync.models import Capture, Parked, Peer, ReplicatedModel, Stamp
 from handleref_sync.replication import place, shape
 from handleref_sync.replication.again import again
 from handleref_sync.replication.carried import change_of_row
+from handleref_sync.replication.conflicts import LABEL
 from handleref_sync.replication.cursors import Scope, give, remembered, resume
 from handleref_sync.replication.ledger import Ledger, StampRow, locked, now_ms
 from handleref_sync.replication.page import START, Cursor, Page
@@ -36,9 +37,6 @@ logger = logging.getLogger("handleref_sync.replication")
 
 SCAN_PAGES = 20
 """How many pages' worth of stamps one request looks through before it answers with what it has."""
-
-
-LOG = Conflict._meta.label_lower
 
 
 @dataclass
@@ -239,7 +237,7 @@ def _in_scope(changes: list[Change], scope: Scope) -> list[Change]:
 
     An entry of the conflict log goes where the record may go that it speaks of; where it says of none, nowhere.
     """
-    return [change for change in changes if change.record.model != LOG or _speaks_of(change, scope.models)]
+    return [change for change in changes if change.record.model != LABEL or _speaks_of(change, scope.models)]
 
 
 def _speaks_of(entry: Change, models: Collection[str]) -> bool:
@@ -262,7 +260,7 @@ def _incomplete(ledger: Ledger, scope: Scope) -> bool:
         return True
     held = Parked.objects.using(ledger.using).filter(reason=Parked.Reason.NOT_PERMITTED)
     dots = [Dot(ledger.node_name(node), counter) for node, counter in held.values_list("node", "counter")]
-    if any(ledger.incorporated_all(VersionVector.of(dot)) for dot in dots):
+    if any(map(ledger.incorporated().knows, dots)):
         return True  # it waited for something else when the vector was merged, and only then the right was taken
     waiting = Capture.objects.using(ledger.using).filter(model__in=ledger.by_number).values_list("model", "pk_text")
     pks: dict[int, list[str]] = defaultdict(list)

@@ -145,10 +145,6 @@ class Ledger:
         """Whether a write that `clock` knows was incorporated here before this transaction."""
         return any(counter <= self._vector.get(node, 0) for node, counter in clock.items())
 
-    def incorporated_all(self, clock: VersionVector) -> bool:
-        """Whether all writes that `clock` knows were incorporated here before this transaction."""
-        return all(counter <= self._vector.get(node, 0) for node, counter in clock.items())
-
     def clock_of(self, node: int, counter: int, clock: str | None) -> VersionVector:
         """A stamp's clock, from its columns."""
         return VersionVector.of(Dot(self._names[node], counter)) if clock is None else VersionVector.parse(clock)

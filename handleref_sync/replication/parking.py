@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.utils import timezone
 
@@ -25,6 +25,7 @@ from handleref_sync.replication.carried import by_first_names
 from handleref_sync.replication.content import Content
 from handleref_sync.replication.joining import as_here, same
 from handleref_sync.replication.ledger import Ledger
+from handleref_sync.replication.plan import Held
 from handleref_sync.replication.stamping import PARAMETERS
 from handleref_sync.replication.values import REUSED, Unfit
 from handleref_sync.replication.versions import change_of, version_of
@@ -33,29 +34,14 @@ Reason = Parked.Reason
 logger = logging.getLogger("handleref_sync.replication")
 
 
-class Waiting(NamedTuple):
-    """A change that can't be written now: why, for which record it waits if that is known, and who brought it."""
+def park(ledger: Ledger, held: Iterable[Held], peer_of: Callable[[Dot], str]) -> list[Held]:
+    """Keep changes until they can be written; returns those whose dots were not parked already.
 
-    change: Change
-    reason: Reason
-    detail: str = ""
-    waits_for: Record | None = None
-    peer: str = ""
-
-    def why(self) -> dict[str, str]:
-        """The columns that may change while it waits."""
-        return {
-            "reason": self.reason,
-            "detail": printable(self.detail, 1000),
-            "waits_for": str(self.waits_for or ""),
-        }
-
-
-def park(ledger: Ledger, waiting: Iterable[Waiting]) -> list[Waiting]:
-    """Keep changes until they can be written; returns those whose dots were not parked already."""
-    new: dict[tuple[int, int], Waiting] = {}
-    again: list[Waiting] = []
-    items = [(_place(ledger, item.change), item) for item in waiting]
+    `peer_of`: who brought the change with a dot.
+    """
+    new: dict[tuple[int, int], Held] = {}
+    again: list[Held] = []
+    items = [(_place(ledger, item.change), item) for item in held]
     known = _parked(ledger, [place for place, _ in items])
     for place, item in items:
         if place in known or place in new:
@@ -71,10 +57,10 @@ def park(ledger: Ledger, waiting: Iterable[Waiting]) -> list[Waiting]:
                     key=item.change.record.key,
                     node_id=node,
                     counter=counter,
-                    peer=item.peer,
+                    peer=peer_of(item.change.version.dot),
                     sequence=sequence,
                     **_columns(item.change),
-                    **item.why(),
+                    **_why(item),
                 )
                 for sequence, ((node, counter), item) in enumerate(new.items(), first)
             ],
@@ -83,6 +69,11 @@ def park(ledger: Ledger, waiting: Iterable[Waiting]) -> list[Waiting]:
     for item in again:
         _park_again(ledger, item)
     return list(new.values())
+
+
+def _why(held: Held) -> dict[str, str]:
+    """The columns that may change while it waits."""
+    return {"reason": held.reason, "detail": printable(held.detail, 1000), "waits_for": str(held.waits_for or "")}
 
 
 def _place(ledger: Ledger, change: Change) -> tuple[int, int]:
@@ -103,9 +94,9 @@ def _parked(ledger: Ledger, places: Sequence[tuple[int, int]]) -> set[tuple[int,
     return found
 
 
-def _park_again(ledger: Ledger, item: Waiting) -> None:
+def _park_again(ledger: Ledger, item: Held) -> None:
     """Something came under a dot that is parked already: the same as before, or what has to be united with it."""
-    change, version, why = item.change, item.change.version, item.why()
+    change, version, why = item.change, item.change.version, _why(item)
     node, counter = _place(ledger, change)
     known = Parked.objects.using(ledger.using).filter(node=node, counter=counter)
     before = known.get()

@@ -229,15 +229,13 @@ class Planner:
 
         Who never heard of the deletion gets a new one, which knows its version, and that goes to the log.
         """
-        if not self.ledger.local.dropped:
-            return [], changes
-        away = [c for c in changes if c.deleted or self.rights(c.version.dot).rejoining]
+        away = (c for c in changes if c.deleted or self.rights(c.version.dot).rejoining)
         keys = purged(self.ledger, content.model, away, known)
         plans, others = list[Plan](), list[Change]()
         for change in changes:
             if change.record.key not in keys:
                 others.append(change)
-            elif change.deleted and self.ledger.incorporated_all(change.version.clock):
+            elif change.deleted and self.ledger.incorporated().covers(change.version.clock):
                 self.known[change.record] = change.version  # the tombstone itself: it may rest
             elif change.deleted:
                 others.append(change)  # of one that was made again meanwhile, say: those behind us need it

@@ -40,8 +40,8 @@ class Reader:
         self._encoders = [encoder(column.field) for column in model.columns]
         self._converters = [converter(column.field, connection) for column in model.columns]
         self._generic = {column.name for column in model.columns if column.generic is not None}
-        self._as_it_is = not any(self._encoders) and not any(column.field.is_relation for column in model.columns)
-        self._as_it_is = self._as_it_is and not self._generic
+        relations = any(column.field.is_relation for column in model.columns)
+        self._as_it_is = not (any(self._encoders) or relations or self._generic)
         self._integer_pk = type(model.pk) in INTEGERS
 
     def read(self, pks: Iterable[str], under_lock: bool) -> Rows:

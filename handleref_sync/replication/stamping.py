@@ -16,8 +16,8 @@ from types import MappingProxyType
 from typing import Any
 
 from handleref_sync import registry
-from handleref_sync.capture.base import Captured, Vendor
-from handleref_sync.capture.first_stamps import FirstStamps, at_once, in_steps
+from handleref_sync.capture.base import Captured
+from handleref_sync.capture.first_stamps import FirstStamps
 from handleref_sync.conf import settings
 from handleref_sync.core import hlc
 from handleref_sync.core.version_vector import Dot
@@ -34,8 +34,6 @@ logger = logging.getLogger("handleref_sync.replication")
 
 CHUNK = 5000
 FIRST_CHUNK = 20_000
-FIRST_STAMPS: Mapping[str, Callable[[Vendor, FirstStamps], int]] = {"sqlite": in_steps, "postgresql": at_once}
-"""By the database's vendor: what makes first stamps inside it."""
 NO_KEYS: Mapping[tuple[int, str], str] = MappingProxyType({})
 PARAMETERS = 500
 
@@ -91,23 +89,18 @@ def first_stamps(ledger: Ledger, numbers: Sequence[int]) -> int:
 
     Nothing where the database can't do that by itself.
     """
-    make = FIRST_STAMPS.get(ledger.vendor.connection.vendor)
-    if make is None:
-        return 0
     me = ledger.local.incarnation
-    count = make(
-        ledger.vendor,
-        FirstStamps(
-            models=numbers,
-            by_pk=[number for number in numbers if ledger.by_number[number].identity == "pk"],
-            by_dot=[number for number in numbers if ledger.by_number[number].identity == "origin"],
-            node=me.pk,
-            name=me.name,
-            after=ledger.local.sequence,
-            latest=_latest(),
-            limit=FIRST_CHUNK,
-        ),
+    wanted = FirstStamps(
+        models=numbers,
+        by_pk=[number for number in numbers if ledger.by_number[number].identity == "pk"],
+        by_dot=[number for number in numbers if ledger.by_number[number].identity == "origin"],
+        node=me.pk,
+        name=me.name,
+        after=ledger.local.sequence,
+        latest=_latest(),
+        limit=FIRST_CHUNK,
     )
+    count = ledger.vendor.stamp_first(wanted)
     if count:
         ledger.take(count)
         ledger.wrote(ledger.local.sequence)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings as django_settings
 from django.db import DataError, Error, models
@@ -178,11 +178,7 @@ def preparer(field: Any, connection: Any) -> Callable[[Any], Any]:
     plain = AS_IS.get(type(field))
     if plain is not None:
         return lambda value: value if type(value) is plain else field.get_db_prep_save(value, connection)
-    if (
-        isinstance(field, models.DateTimeField)
-        and _unchanged(type(field), models.DateTimeField)
-        and django_settings.USE_TZ
-    ):
+    if _plain_moment(field):
         adapt = connection.ops.adapt_datetimefield_value
         return lambda value: (
             adapt(value) if type(value) is datetime and value.tzinfo else field.get_db_prep_save(value, connection)
@@ -190,18 +186,27 @@ def preparer(field: Any, connection: Any) -> Callable[[Any], Any]:
     return lambda value: field.get_db_prep_save(value, connection)
 
 
-def preparer_of_many(field: Any, vendor: Vendor) -> tuple[type, Callable[[Sequence[Any]], Sequence[Any]]] | None:
-    """What prepares many values at once, and of which type all have to be; None where each is a case of its own."""
+class Many(NamedTuple):
+    """What prepares many values at once, all of which have to be of type `kind`."""
+
+    kind: type
+    prepare: Callable[[Sequence[Any]], Sequence[Any]]
+
+
+def preparer_of_many(field: Any, vendor: Vendor) -> Many | None:
+    """As `preparer`, for many values; None where each is a case of its own."""
     plain = AS_IS.get(type(field))
     if plain is not None:
-        return plain, lambda values: values
-    if (
-        isinstance(field, models.DateTimeField)
-        and _unchanged(type(field), models.DateTimeField)
-        and django_settings.USE_TZ
-    ):
-        return datetime, vendor.moments
+        return Many(plain, lambda values: values)
+    if _plain_moment(field):
+        return Many(datetime, vendor.moments)
     return None
+
+
+def _plain_moment(field: Any) -> bool:
+    """Whether the field prepares aware times just as Django does."""
+    moment = isinstance(field, models.DateTimeField) and _unchanged(type(field), models.DateTimeField)
+    return moment and django_settings.USE_TZ
 
 
 def _unchanged(kind: type, base: type) -> bool:

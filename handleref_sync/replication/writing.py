@@ -212,13 +212,21 @@ class Writer:
             yield content, [content.columns[name].column for name in fields], items
 
     def _insert(self, ready: list[tuple[Plan, list[Any]]]) -> None:
-        for content, columns, items in self._groups(ready):
-            model = content.model
-            rest, default = content.defaults(items[0][0].fields)
-            rows = [[content.db_pk(self.pks[p.change.record]), *row, *default()] for p, row in items]
-            self.vendor.insert_rows(model.table, [model.pk_column, *columns, *rest], rows)
-            if model.identity == "pk" and isinstance(model.pk, AutoField):
-                self.vendor.move_on(model)
+        for content, _, items in self._groups(ready):
+            pks = [content.db_pk(self.pks[p.change.record]) for p, _ in items]
+            self.insert(content, items[0][0].fields, pks, [row for _, row in items])
+
+    def insert(
+        self, content: Content, fields: Sequence[str], pks: Sequence[Any], rows: Sequence[Sequence[Any]]
+    ) -> None:
+        """Insert rows with these primary keys and prepared values of `fields`; other columns get their defaults."""
+        model = content.model
+        rest, default = content.defaults(fields)
+        names = [model.pk_column, *(content.columns[name].column for name in fields), *rest]
+        whole = [(pk, *row, *default()) for pk, row in zip(pks, rows, strict=True)]
+        self.vendor.insert_rows(model.table, names, whole)
+        if model.identity == "pk" and isinstance(model.pk, AutoField):
+            self.vendor.move_on(model)
 
     def _update(self, ready: list[tuple[Plan, list[Any]]]) -> None:
         for content, columns, items in self._groups(ready):

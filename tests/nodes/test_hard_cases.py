@@ -293,13 +293,14 @@ def test_the_clock_of_a_parked_change_grows_as_others_unite_it(net):
     from handleref_sync.core.version_vector import VersionVector
     from handleref_sync.replication import parking
     from handleref_sync.replication.ledger import locked
+    from handleref_sync.replication.plan import Held
     from handleref_sync.replication.versions import change_of
 
     with locked(B) as ledger:
         change = change_of(ledger, before)
         grown = change.version.clock.unite(VersionVector({"c": 7}))
         wider = change._replace(version=change.version._replace(clock=grown))
-        assert not parking.park(ledger, [parking.Waiting(wider, parking.Reason.UNIQUE)])
+        assert not parking.park(ledger, [Held(wider, parking.Reason.UNIQUE)], lambda dot: "a")
     after = Parked.objects.using(B).get()
     assert after.clock == str(grown) and after.sequence > before.sequence
 

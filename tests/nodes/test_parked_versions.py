@@ -13,6 +13,7 @@ from handleref_sync.replication.applier import apply_page
 from handleref_sync.replication.conflicts import describe
 from handleref_sync.replication.ledger import locked
 from handleref_sync.replication.page import Page
+from handleref_sync.replication.plan import Held
 from handleref_sync.replication.versions import change_of
 from tests.nodes.network import ALIASES, ORDERS, Network, parked, sequence, tick
 from tests.refapp.models import Seat
@@ -74,6 +75,11 @@ def test_a_write_that_knew_the_dot_alone_does_not_drop_what_is_parked_under_it(n
     assert sorted(Seat.objects.using(C).values_list("number", "name")) == [(9, "x"), (100, "y")]
 
 
+def brought(dot):
+    """Who brought a change: it does not matter here."""
+    return ""
+
+
 def version(**others):
     return Version(Dot("a", 9), VersionVector({"a": 9, **others}), 900)
 
@@ -90,8 +96,8 @@ def test_what_two_nodes_joined_to_one_version_is_joined_where_both_are_parked(ne
         by_c = {"number": (mark("c"), 6), "more": (mark("c"), "c")}
         one = Change(record, version(b=3), ("name",), ("x",), by_b)
         other = Change(record, version(c=3), ("name",), ("x",), by_c)
-        assert parking.park(ledger, [parking.Waiting(one, parking.Reason.UNIQUE)])
-        assert not parking.park(ledger, [parking.Waiting(other, parking.Reason.INVALID, "why")])
+        assert parking.park(ledger, [Held(one, parking.Reason.UNIQUE)], brought)
+        assert not parking.park(ledger, [Held(other, parking.Reason.INVALID, "why")], brought)
         waiting = Parked.objects.using(C).get()
         joined = change_of(ledger, waiting)
         assert joined.version == version(b=3, c=3) and (waiting.reason, waiting.detail) == ("invalid", "why")
@@ -99,7 +105,7 @@ def test_what_two_nodes_joined_to_one_version_is_joined_where_both_are_parked(ne
         # Either of the two once more, and less than there is, changes nothing.
         for again in (one, other, joined):
             before = sequence("c")
-            parking.park(ledger, [parking.Waiting(again, parking.Reason.INVALID, "why")])
+            parking.park(ledger, [Held(again, parking.Reason.INVALID, "why")], brought)
             assert change_of(ledger, Parked.objects.using(C).get()) == joined and sequence("c") == before
     (lost,) = describe(C)
     assert lost["values"] == {"number": 5} and lost["node"] == "b"
@@ -111,7 +117,7 @@ def test_of_a_model_that_is_not_here_nothing_is_lost_either(net):
         one = Change(record, version(b=3), ("name",), ("x",), {"number": (mark("b"), 5)})
         other = Change(record, version(c=3), ("name",), ("x",), {"number": (mark("c"), 6)})
         for change in (other, one):
-            parking.park(ledger, [parking.Waiting(change, parking.Reason.UNKNOWN_MODEL)])
+            parking.park(ledger, [Held(change, parking.Reason.UNKNOWN_MODEL)], brought)
         joined = change_of(ledger, Parked.objects.using(C).get())
     assert joined.content["number"] == (mark("c"), 6) and describe(C)[0]["values"] == {"number": 5}
 
@@ -128,9 +134,9 @@ def test_of_a_model_that_is_not_here_nothing_is_lost_either(net):
 def test_another_content_of_a_parked_dot_is_said_and_kept_in_the_log(net, second, caplog):
     first = Change(Record("refapp.seat", "a:7"), version(), ("name",), ("x",))
     with locked(C) as ledger, caplog.at_level(logging.ERROR, "handleref_sync.replication"):
-        parking.park(ledger, [parking.Waiting(first, parking.Reason.UNIQUE)])
+        parking.park(ledger, [Held(first, parking.Reason.UNIQUE)], brought)
         for _ in range(2):
-            assert not parking.park(ledger, [parking.Waiting(second, parking.Reason.UNIQUE)])
+            assert not parking.park(ledger, [Held(second, parking.Reason.UNIQUE)], brought)
         assert change_of(ledger, Parked.objects.using(C).get()) == first
     (lost,) = describe(C)
     assert lost["key"] == second.record.key and lost["counter"] == 9
@@ -146,12 +152,12 @@ def test_thousands_are_parked_with_a_few_statements(net, django_assert_max_num_q
         change = Change(
             Record("unknown.model", f"k{number}"), Version(dot, VersionVector.of(dot), 900), ("name",), ("x",)
         )
-        return parking.Waiting(change, parking.Reason.UNKNOWN_MODEL)
+        return Held(change, parking.Reason.UNKNOWN_MODEL)
 
     with locked(C) as ledger:
         ledger.node_number("a")
         with django_assert_max_num_queries(20, connection=connections[C]):
-            assert len(parking.park(ledger, [waiting(number) for number in range(1000)])) == 1000
-        assert parking.park(ledger, [waiting(number) for number in range(1001)]) == [waiting(1000)]
+            assert len(parking.park(ledger, [waiting(number) for number in range(1000)], brought)) == 1000
+        assert parking.park(ledger, [waiting(number) for number in range(1001)], brought) == [waiting(1000)]
     places = Parked.objects.using(C).filter(model="unknown.model").values_list("sequence", flat=True)
     assert len(set(places)) == 1001 and max(places) <= sequence("c")

@@ -158,7 +158,7 @@ RULES = {
     ),
     "read only": Rule(
         "what a peer may not write is not written",
-        *(admission, "refused_write", "if not rights.read_only", "if True"),
+        *(admission, "refused_write", "if rights.all_of(model)", "if True"),
     ),
     "passed on": Rule(
         "what a peer may not write is not passed on",
@@ -166,7 +166,7 @@ RULES = {
     ),
     "covered": Rule(
         "a page is not whole while its vector covers what is not passed on",
-        *(feed, "_incomplete", "if any(ledger.incorporated_all", "if False and any(ledger.incorporated_all"),
+        *(feed, "_incomplete", "if any(map(ledger.incorporated", "if False and any(map(ledger.incorporated"),
     ),
     "new place": Rule(
         "what may be passed on again takes a new place in the feed",
