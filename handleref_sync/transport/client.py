@@ -34,6 +34,9 @@ CONNECT_TIMEOUT = 10.0
 ERROR_BYTES = 64 * 1024
 """Bytes that an error, or any other answer whose sender isn't proved, may have."""
 CHUNK = 64 * 1024
+SLOWEST = 4000
+"""Bytes a second that a link is taken to carry at least. What we send lies in the buffers of this machine while it
+crosses, so the wait for an answer begins long before the peer has the question."""
 BACKOFF, LONGEST = 0.5, 30.0
 """Seconds before the first retry, doubled each time, and the most that they become; half of it is chance."""
 PAGES = frozenset({"pull", "push"})
@@ -157,7 +160,7 @@ class Caller:
                 url,
                 data=body,
                 headers=headers,
-                timeout=(CONNECT_TIMEOUT, settings.timeout),
+                timeout=(CONNECT_TIMEOUT, settings.timeout + len(body) / SLOWEST),
                 stream=True,
                 allow_redirects=False,
             )

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import gzip
+import os
 import random
 import socket
 import time
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from handleref_sync import exceptions, wire
 from handleref_sync.models import LocalNode, Nonce, Peer
 from handleref_sync.transport import auth, server
-from handleref_sync.transport.client import HttpTransport
+from handleref_sync.transport.client import SLOWEST, HttpTransport
 from handleref_sync.transport.memory import MemoryTransport
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "second"])
@@ -468,6 +469,19 @@ class TestRetries:
         with pytest.raises(exceptions.PeerUnreachable, match=r"no answer within 0\.05 s"):
             client.call("hello", {})
         assert len(slept) == 1
+
+    def test_what_is_sent_has_time_to_cross_a_slow_link(self, client, site, responder, slept, limits):
+        """It lies in the buffers of this machine while the wait for the answer has begun."""
+        limits(timeout=0.05, retries=0)
+
+        def around(environ, start_response, app):
+            time.sleep(0.3)
+            return app(environ, start_response)
+
+        site.around = around
+        with pytest.raises(exceptions.PeerUnreachable):
+            client.call("hello", {})
+        client.call("hello", {"noise": os.urandom(SLOWEST)})
 
     def test_a_stale_connection_is_replaced(self, client, site, responder, slept):
         client.call("hello", {})
