@@ -1,5 +1,7 @@
 """ "Delete selected" as a soft deletion."""
 
+import re
+
 import pytest
 from django.contrib.admin import ModelAdmin, site
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -42,7 +44,7 @@ def test_the_page_says_that_it_is_a_soft_deletion_and_of_what(client, orgs):
     assert dict(response.context["model_count"]) == {"Orgs": 2, "Nets": 2}
     for shown in ("o0", "o1", "n0", "n1"):
         assert shown in text
-    assert "o2" not in text.partition("<h2>Objects")[2]
+    assert not re.search(r"\bo2\b", text.partition("<h2>Objects")[2])  # a token may have any two letters
     assert statuses(Org) == ["", "", ""], "nothing before it is confirmed"
 
 
