@@ -170,7 +170,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--repeat", type=int, help="runs, of which the tables give the median, the least and the most")
     add("--json", metavar="FILE", help="keep every value there")
     add("--from", dest="saved", metavar="FILE", help="measure nothing: show what --json kept there")
-    add("--into", metavar="FILE", help="put the tables into this page, between '% begin figures of KIND' and the end")
+    add("--into", metavar="FILE", help="put the tables into this page, from '%% begin figures of KIND' to the end")
     add("--compare", metavar="FILE", help="a run that was kept by --json")
     add("--markdown", action="store_true", help="print the tables as docs/performance.md has them")
     add("--width", type=int, default=230, help="columns of the terminal")

@@ -36,6 +36,11 @@ def test_every_case_gives_figures(tmp_path):
     assert "Against the saved run" in again and "bulk_create" in again
 
 
+def test_it_says_what_it_can_do():
+    said = bench("--help")
+    assert all(name in said for name in CASES) and "--database" in said
+
+
 def test_each_stage_is_still_found():
     said = bench("--profile", "--markdown", "--shape", "history")
     for stage in STAGES:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.benchmarks.cases.run import Run
 from tests.benchmarks.nodes import Node, several
 
-PROCESSES = 4
+PROCESSES, FEWER = 4, (2, 1)
 """Of the hub's server."""
 DRIVERS = 2
 """Processes in which the edges are: as many as this machine is likely to have cores."""
@@ -21,12 +21,14 @@ PAUSE = 0.02
 
 def edges_at_once(run: Run) -> None:
     """Each edge writes a few rows, syncs, and begins anew; all that one wrote has to reach all others."""
-    if run.kind != "postgresql":
+    if run.kind != "postgresql" or not run.edges:
         return
-    case = run.case("hub", f"A hub on PostgreSQL with {PROCESSES} processes, each edge with {ROWS} new rows a round")
-    for count in run.edges:
+    case = run.case("hub", f"A hub on PostgreSQL, each edge with {ROWS} new rows a round")
+    # And fewer processes for the number in the middle: how the throughput grows with them.
+    middle = sorted(run.edges)[len(run.edges) // 2]
+    for count, processes in [*((edges, PROCESSES) for edges in run.edges), *((middle, few) for few in FEWER)]:
         with several(run.kind, "hub") as (hub,), tempfile.TemporaryDirectory(prefix="handleref-bench-") as home:
-            url = hub.do("serve", processes=PROCESSES)["url"]
+            url = hub.do("serve", processes=processes)["url"]
             writer = Node("hub", run.kind, Path(home), database=hub.database)
             alone = writer.do("write_for", seconds=min(2.0, run.seconds), pause=PAUSE)
             drivers = [Node("driver", "sqlite", Path(home)) for _ in range(min(DRIVERS, count))]
@@ -47,7 +49,7 @@ def edges_at_once(run: Run) -> None:
         assert not broken, broken
         seconds = max(answer["seconds"] for answer in answers)
         lengths = sorted(length for answer in answers for length in answer["lengths"])
-        row = f"{count} edge{'s' if count > 1 else ''}"
+        row = f"{count} edge{'s' if count > 1 else ''}, {processes} process{'es' if processes > 1 else ''}"
         case.note(row, "sessions a second", sum(answer["sessions"] for answer in answers) / seconds)
         case.note(row, "rows in, a second", sum(answer["pushed"] for answer in answers) / seconds)
         case.note(row, "rows out, a second", sum(answer["pulled"] for answer in answers) / seconds)
