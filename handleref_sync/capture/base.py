@@ -261,6 +261,10 @@ class Vendor(ABC):
         return "FOREIGN KEY" in str(error)
 
     @abstractmethod
+    def taken(self, error: Exception) -> bool:
+        """Whether `error` says that another row has a value that has to be unique."""
+
+    @abstractmethod
     def among(self, column: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
         """SQL that is true where `column` is one of `values`, all of its type, and the parameters of that SQL.
 

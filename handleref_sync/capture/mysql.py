@@ -276,6 +276,9 @@ class MySQL(Vendor):
     def dangling(self, error: Exception) -> bool:
         return _number(error) in (1216, 1452)
 
+    def taken(self, error: Exception) -> bool:
+        return _number(error) in (1062, 1169, 1586)
+
 
 def _number(error: Exception) -> int:
     return error.args[0] if error.args and isinstance(error.args[0], int) else 0

@@ -266,6 +266,9 @@ class PostgreSQL(Vendor):
     def dangling(self, error: Exception) -> bool:
         return _state(error) == "23503"
 
+    def taken(self, error: Exception) -> bool:
+        return _state(error) in ("23505", "23P01")  # unique_violation, exclusion_violation
+
     def waited_too_long(self, error: Exception) -> bool:
         # lock_not_available, deadlock_detected, serialization_failure
         return _state(error) in ("55P03", "40P01", "40001")

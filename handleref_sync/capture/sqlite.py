@@ -204,6 +204,13 @@ class SQLite(Vendor):
         }
         return words.get(_code(error)) or super().trouble(error)
 
+    def taken(self, error: Exception) -> bool:
+        return getattr(error.__cause__, "sqlite_errorcode", 0) in (
+            sqlite3.SQLITE_CONSTRAINT_UNIQUE,
+            sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
+            sqlite3.SQLITE_CONSTRAINT_ROWID,
+        )
+
     def refused(self, error: Exception) -> bool:
         return "Could not decode to UTF-8" in str(error)
 

@@ -278,8 +278,9 @@ class Applier:
                 return outcome
             reason = Reason.LOCKED if late else Reason.INVALID
             if isinstance(error, IntegrityError):
-                dangling = self.ledger.vendor.dangling(error)
-                reason = Reason.PARENT_MISSING if dangling else Reason.UNIQUE
+                vendor = self.ledger.vendor
+                reason = Reason.PARENT_MISSING if vendor.dangling(error) else reason
+                reason = Reason.UNIQUE if vendor.taken(error) else reason
             return Outcome(parked=self._hold([Held(batch[0], reason, str(error).strip())]))
 
     def _apply(self, batch: list[Change], *, replace: bool = False) -> Outcome:

@@ -1,5 +1,7 @@
 """Cases in which something is in the way: each ends in the right state, or is held and shown, and nothing stops."""
 
+from contextlib import contextmanager
+
 import pytest
 from django.db import connections, transaction
 
@@ -147,6 +149,36 @@ def test_a_change_without_a_field_that_cannot_be_empty_is_held_and_the_rest_goes
     report = net.sync("b", "a", transport=transport)
     assert not report.error and report.parked == 1 and Country.objects.using(B).exists()
     assert "nothing of country" in Parked.objects.using(B).get().detail
+
+
+@contextmanager
+def countries_named(using, condition):
+    """The database of one node takes only countries of which this is true."""
+    on_sqlite = connections[using].vendor == "sqlite"
+    with connections[using].cursor() as cursor:
+        if on_sqlite:
+            cursor.execute(
+                "CREATE TRIGGER named BEFORE INSERT ON testapp_country WHEN NOT (NEW." + condition + ") "
+                "BEGIN SELECT RAISE(ABORT, 'named'); END"
+            )
+        else:
+            cursor.execute(f"ALTER TABLE testapp_country ADD CONSTRAINT named CHECK ({condition})")
+    try:
+        yield
+    finally:
+        with connections[using].cursor() as cursor:
+            cursor.execute("DROP TRIGGER named" if on_sqlite else "ALTER TABLE testapp_country DROP CONSTRAINT named")
+
+
+def test_what_a_constraint_of_the_table_refuses_is_no_collision(net):
+    Country.objects.using(A).create(code="fr", name="France")
+    Country.objects.using(A).create(code="xx", name="Nowhere")
+    with countries_named(B, "name <> 'Nowhere'"):
+        assert net.ok("b", "a").parked == 1
+        parked = Parked.objects.using(B).get()
+        assert (parked.reason, "named" in parked.detail) == (Parked.Reason.INVALID, True)
+    net.ok("b", "a")
+    assert not Parked.objects.using(B).exists() and Country.objects.using(B).count() == 2
 
 
 def test_a_restored_node_takes_a_new_incarnation_and_gets_its_writes_back(net):
