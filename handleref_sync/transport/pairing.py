@@ -33,7 +33,8 @@ from handleref_sync.exceptions import (
 )
 from handleref_sync.models import Invite, LocalNode, Nonce, Peer
 from handleref_sync.transport import auth
-from handleref_sync.transport.client import ERROR_BYTES, TRANSIENT, Answer, Caller, Transient, opened, refused
+from handleref_sync.transport.caller import TRANSIENT, Answer, Caller, Transient
+from handleref_sync.transport.client import ERROR_BYTES, opened, refused
 
 PROTOCOL = 1
 MAX_BODY = ERROR_BYTES

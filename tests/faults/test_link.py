@@ -9,7 +9,7 @@ import time
 import pytest
 
 from handleref_sync.exceptions import SyncError
-from handleref_sync.transport.client import Caller
+from handleref_sync.transport.caller import Caller
 from tests.faults import books
 from tests.faults.conftest import KIND, LARGE, ROUNDS, figure, inspect, noise, touch
 from tests.faults.proxy import Fault, Proxy

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from handleref_sync import exceptions, wire
 from handleref_sync.models import LocalNode, Nonce, Peer
 from handleref_sync.transport import auth, server
-from handleref_sync.transport.client import SLOWEST, HttpTransport
+from handleref_sync.transport.caller import SLOWEST
+from handleref_sync.transport.client import HttpTransport
 from handleref_sync.transport.memory import MemoryTransport
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "second"])

@@ -10,7 +10,8 @@ from django.utils import timezone
 from handleref_sync import exceptions, wire
 from handleref_sync.models import Invite, LocalNode, Nonce, Peer
 from handleref_sync.transport import auth, pairing, server
-from handleref_sync.transport.client import Caller, HttpTransport
+from handleref_sync.transport.caller import Caller
+from handleref_sync.transport.client import HttpTransport
 from handleref_sync.transport.pairing import Token, invite, join
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "second"])

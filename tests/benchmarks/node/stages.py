@@ -20,7 +20,7 @@ STAGES = {
     "encode": ("replication.page:to_message", "wire:pack"),
     "compress": ("wire:compress",),
     "sign and verify": ("transport.auth:_sign", "transport.auth:_verify", "transport.auth:verify_body"),
-    "send, and wait for the answer": ("requests:Session.post", "transport.client:Answer.read"),
+    "send, and wait for the answer": ("requests:Session.post", "transport.caller:Answer.read"),
     "decompress": ("wire:decompress",),
     "decode": ("wire:unpack_message", "replication.page:from_message"),
     "decide": ("replication.plan:Planner.plan",),
