@@ -1,10 +1,14 @@
 """What the README says by hand, done by hand: its lines are copied into a shell."""
 
+import fcntl
 import os
+import pty
 import re
 import socket
 import subprocess
 import sys
+import termios
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -23,20 +27,33 @@ def test_two_nodes_by_hand(tmp_path):
     taken = ("DATABASE_URL", "DJANGO_SETTINGS_MODULE", "PEER_HOME")
     environment = {name: value for name, value in os.environ.items() if name not in taken}
     script = f"set -eu\ntrap 'kill %1 2>/dev/null || true' EXIT\n{lines}"
-    # -m: job control, as where a person types. The server writes to the same file for as long as it runs.
-    with (tmp_path / "output").open("w+") as output:
+    # A terminal, for without one there is no job control, and `kill %1` would not reach the server. That one writes
+    # to the same file for as long as it runs.
+    terminal, keyboard = pty.openpty()
+    with (tmp_path / "output").open("w+") as output, os.fdopen(terminal), os.fdopen(keyboard):
         done = subprocess.run(
             ["bash", "-m", "-c", script],
             cwd=tmp_path,
             env=environment,
-            stdin=subprocess.DEVNULL,
+            stdin=keyboard,
             stdout=output,
             stderr=subprocess.STDOUT,
             timeout=240,
             check=False,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         output.seek(0)
         out = output.read()
     assert done.returncode == 0 and "Traceback" not in out, out
     assert re.search(r"^hq: pulled [1-9]\d*, pushed 0, conflicts 0, parked 0, ", out, re.MULTILINE), out
     assert "settled" in out and "UNSETTLED" not in out
+    gone = time.monotonic() + 10
+    while not _closed(port):
+        assert time.monotonic() < gone, "the server is still there"
+        time.sleep(0.05)
+
+
+def _closed(port):
+    with socket.socket() as caller:
+        return caller.connect_ex(("127.0.0.1", port)) != 0
