@@ -124,13 +124,15 @@ def run_of(options: argparse.Namespace, kind: str, figures: Figures) -> Run:
 
 def command(options: argparse.Namespace, kind: str) -> str:
     """What measures the same again, but for the case."""
+    ordinary = FULL if options.full else QUICK
     said = [f"--database {kind}"]
     if options.full:
         said.append("--full")
     for name in ("shape", "size", *FULL):
         value = getattr(options, name)
-        usual = None if name == "shape" else (FULL if options.full else QUICK)[name]
-        if value != usual and not (name == "size" and value == [options.rows]):
+        usual = None if name == "shape" else ordinary[name]
+        by_rows = name == "size" and value == [options.rows] and options.rows != ordinary["rows"]
+        if value != usual and not by_rows:
             values = value if isinstance(value, list) else [value]
             said.append(
                 f"--{name.replace('_', '-')} " + " ".join(f'"{v}"' if " " in str(v) else str(v) for v in values)
