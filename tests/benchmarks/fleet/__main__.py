@@ -31,13 +31,13 @@ class Costs:
 
     session_ms: float = 12.0
     """Of its CPU, with nothing to do and few nodes."""
-    trip_ms: float = 12.0
+    trip_ms: float = 20.0
     """More, for each further request."""
-    row_us: float = 60.0
+    row_us: float = 50.0
     """For each change that it gives or takes."""
-    entry_us: float = 10.0
+    entry_us: float = 3.0
     """For each entry of the two vectors, in each request."""
-    grown_us: float = 250.0
+    grown_us: float = 15.0
     """For each entry of its own vector that grew."""
 
     def seconds(self, exchange: Exchange) -> float:
