@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.simulation.steps import At, Backup, Clock, Crash, Gc, History, Restore, Rights, Sync, Write
 
 SEEDS: dict[int, str] = {
+    731800892495: "of the simulator: a request from before a restore, delivered at the end, is answered anew",
     3: "a later side that a resolver took over a deletion was written again with the timestamp that it had",
 }
 """Seeds, with what was wrong. A seed stands for another history once `generate` or `writes` is changed."""
