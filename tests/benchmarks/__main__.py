@@ -47,6 +47,9 @@ FULL: dict[str, Any] = {
 }
 
 
+KNOWN = {**CASES, "profile": profile}
+
+
 def main() -> int:
     options = parse()
     began = time.monotonic()
@@ -63,7 +66,7 @@ def main() -> int:
 
 def measure(options: argparse.Namespace) -> tuple[Report, int]:
     """What was found, and how many cases failed."""
-    chosen = {"profile": profile} if options.profile else {n: c for n, c in CASES.items() if n in options.only}
+    chosen = {name: case for name, case in KNOWN.items() if name in options.only}
     found, failures = Report(), 0
     for kind in options.database:
         figures = found.figures[kind] = Figures(command(options, kind))
@@ -152,7 +155,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--full", action="store_true", help="up to a million rows, three runs; takes hours")
     add("--database", choices=databases.KINDS, action="append", help="may be given several times (default: sqlite)")
-    add("--only", choices=list(CASES), action="append", help="this case; may be given several times (default: all)")
+    add("--only", choices=list(KNOWN), action="append", help="this case; may be given several times (default: all)")
     add("--profile", action="store_true", help="instead of the cases: a first pull, stage by stage")
     add(
         "--shape",
@@ -183,7 +186,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         if getattr(options, name) is None:
             setattr(options, name, value)
     options.database = options.database or ["sqlite"]
-    options.only = options.only or list(CASES)
+    options.only = ["profile"] if options.profile else options.only or list(CASES)
+    options.profile = options.only == ["profile"]
     return options
 
 
