@@ -231,11 +231,14 @@ class Planner:
         """
         away = (c for c in changes if c.deleted or self.rights(c.version.dot).rejoining)
         keys = purged(self.ledger, content.model, away, known)
+        if not keys:
+            return [], changes
+        incorporated = self.ledger.incorporated()  # a copy of all nodes, and a page may have thousands of deletions
         plans, others = list[Plan](), list[Change]()
         for change in changes:
             if change.record.key not in keys:
                 others.append(change)
-            elif change.deleted and self.ledger.incorporated().covers(change.version.clock):
+            elif change.deleted and incorporated.covers(change.version.clock):
                 self.known[change.record] = change.version  # the tombstone itself: it may rest
             elif change.deleted:
                 others.append(change)  # of one that was made again meanwhile, say: those behind us need it
