@@ -276,12 +276,15 @@ class Applier:
                 outcome = self._attempt(batch[:middle])
                 outcome.add(self._attempt(batch[middle:]))
                 return outcome
-            reason = Reason.LOCKED if late else Reason.INVALID
-            if isinstance(error, IntegrityError):
-                vendor = self.ledger.vendor
-                reason = Reason.PARENT_MISSING if vendor.dangling(error) else reason
-                reason = Reason.UNIQUE if vendor.taken(error) else reason
-            return Outcome(parked=self._hold([Held(batch[0], reason, str(error).strip())]))
+            return Outcome(parked=self._hold([Held(batch[0], self._reason(error, late), str(error).strip())]))
+
+    def _reason(self, error: Exception, late: bool) -> Reason:
+        """Why a change waits that the database refuses with `error`; `late`: it waited for a lock too long."""
+        if isinstance(error, IntegrityError) and self.ledger.vendor.dangling(error):
+            return Reason.PARENT_MISSING
+        if isinstance(error, IntegrityError) and self.ledger.vendor.taken(error):
+            return Reason.UNIQUE
+        return Reason.LOCKED if late else Reason.INVALID
 
     def _apply(self, batch: list[Change], *, replace: bool = False) -> Outcome:
         planner = self._planner()
