@@ -95,7 +95,9 @@ def show(options: argparse.Namespace, found: Report) -> None:
             on = f"{about['database']}, Python {about['python']}, Django {about['django']}, {about['cores']} cores."
             text = "\n".join((f"{on}\n", *(case.markdown() for case in figures.cases.values())))
             if options.into:
-                insert(Path(options.into), f"{'profile' if options.profile else 'figures'} of {kind}", text)
+                insert(
+                    Path(options.into), f"{'profile' if options.only == ['profile'] else 'figures'} of {kind}", text
+                )
             else:
                 print(text)
             continue
@@ -156,7 +158,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--full", action="store_true", help="up to a million rows, three runs; takes hours")
     add("--database", choices=databases.KINDS, action="append", help="may be given several times (default: sqlite)")
     add("--only", choices=list(KNOWN), action="append", help="this case; may be given several times (default: all)")
-    add("--profile", action="store_true", help="instead of the cases: a first pull, stage by stage")
+    add("--profile", dest="only", action="append_const", const="profile", help="a first pull, stage by stage")
     add(
         "--shape",
         choices=SHAPES,
@@ -186,8 +188,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         if getattr(options, name) is None:
             setattr(options, name, value)
     options.database = options.database or ["sqlite"]
-    options.only = ["profile"] if options.profile else options.only or list(CASES)
-    options.profile = options.only == ["profile"]
+    options.only = options.only or list(CASES)
     return options
 
 
