@@ -14,3 +14,10 @@ with patch.dict(sys.modules, application()):
         # As many empty lines as stand before it, so that a traceback shows lines of the page.
         _lines = "\n" * (PAGE.read_text()[: _match.start()].count("\n") + 1)
         exec(compile(_lines + _match[1], str(PAGE), "exec"), globals())
+
+_shown = [name for name in globals() if name.startswith("test_")]
+
+
+def test_the_page_shows_tests():
+    """Else none of the above was collected."""
+    assert _shown
