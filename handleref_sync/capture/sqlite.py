@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
@@ -19,6 +20,9 @@ from handleref_sync.capture.first_stamps import FirstStamps, in_steps
 from handleref_sync.capture.sqlite_indexes import Unique, unique_values
 from handleref_sync.models.ledger import REPLACED
 from handleref_sync.registry import Replicated
+
+TOGETHER = 50
+"""Rows of one INSERT."""
 
 
 class SQLite(Vendor):
@@ -177,6 +181,20 @@ class SQLite(Vendor):
 
     def stamp_first(self, wanted: FirstStamps) -> int:
         return in_steps(self, wanted)  # the write lock is ours
+
+    def insert_rows(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        # A statement that fires a trigger keeps copies of the pages that it changes, so that it can be undone alone.
+        # Within a savepoint they stay until its end, and with a row at a time there are thousands: so many at once.
+        many = max(1, min(TOGETHER, (self.connection.features.max_query_params or 999) // len(columns)))
+        names = ", ".join(self.quote(c) for c in columns)
+        row = f"({', '.join(['%s'] * len(columns))})"
+        whole = len(rows) - len(rows) % many
+        chunks = [list(chain.from_iterable(rows[start : start + many])) for start in range(0, whole, many)]
+        with self.connection.cursor() as cursor:
+            for count, params in ((many, chunks), (1, rows[whole:])):
+                if params:
+                    values = ", ".join([row] * count)
+                    cursor.executemany(f"INSERT INTO {self.quote(table)} ({names}) VALUES {values}", params)
 
     def moments(self, values: Sequence[datetime]) -> Sequence[Any]:
         if self.connection.timezone is not UTC:
