@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from django.db import IntegrityError, transaction
+
 from handleref_sync.capture.base import CAPTURE, STAMP, Vendor
 
 
@@ -50,21 +52,56 @@ class FirstStamps(NamedTuple):
             f"WHERE closer = 1 OR {stamped}"
         )
 
-    def insert(self, notes: str) -> str:
-        """SQL that makes the stamps from `notes`: one a row, numbered in the order of their last writes."""
+    def unlike_inserts(self) -> str:
+        """SQL for the number of the oldest notes, the last of them, and how many aren't of a row's insertion."""
+        models = _numbers([*self.by_pk, *self.by_dot])
+        inserted = f"op = 'I' AND model IN ({models}) AND timestamp <= {self.latest}"
+        return f"SELECT count(*), max(id), coalesce(sum(NOT ({inserted})), 0) FROM ({self.oldest()}) notes"
+
+    def insert(self, notes: str, *, one_a_row: bool = False) -> str:
+        """SQL that makes the stamps from `notes`: one a row, numbered in the order of their last writes.
+
+        `one_a_row`: there is only one note about each row, so that they need not be put together first.
+        """
         # The name of a node has nothing in it that would have to be quoted: see `shape.NODE`.
+        written = (
+            f"SELECT model, pk, timestamp AS latest, row_number() OVER (ORDER BY timestamp, id) AS n FROM {notes}"
+            if one_a_row
+            else "SELECT model, pk, max(timestamp) AS latest, "
+            f"row_number() OVER (ORDER BY max(timestamp), max(id)) AS n FROM {notes} GROUP BY model, pk"
+        )
         sequence = f"{self.after} + n"
         key = f"CASE WHEN model IN ({_numbers(self.by_dot)}) THEN '{self.name}:' || ({sequence}) END"
         return (
             f"INSERT INTO {STAMP} (model_id, pk, key, node_id, counter, timestamp, deleted, sequence) "
-            f"SELECT model, pk, {key}, {self.node}, {sequence}, latest, FALSE, {sequence} FROM ("
-            "SELECT model, pk, max(timestamp) AS latest, row_number() OVER (ORDER BY max(timestamp), max(id)) AS n "
-            f"FROM {notes} GROUP BY model, pk) numbered"
+            f"SELECT model, pk, {key}, {self.node}, {sequence}, latest, FALSE, {sequence} FROM ({written}) numbered"
         )
 
 
 def in_steps(vendor: Vendor, wanted: FirstStamps) -> int:
     """Make the stamps where nobody else can write meanwhile; returns how many."""
+    return _of_inserts(vendor, wanted) or _of_any(vendor, wanted)
+
+
+def _of_inserts(vendor: Vendor, wanted: FirstStamps) -> int:
+    """The same where all notes that are looked at are of rows just inserted, as after a bulk load; 0 where not.
+
+    That no row has another note among them, or a stamp, is not looked up for each: a unique index says so anyway.
+    """
+    ((count, last, others),) = vendor.rows(wanted.unlike_inserts())
+    if not count or others:
+        return 0
+    taken = f"{CAPTURE} WHERE model IN ({_numbers(wanted.models)}) AND id <= {last}"
+    try:
+        with transaction.atomic(using=vendor.connection.alias):
+            made = vendor.changed(wanted.insert(taken, one_a_row=True))
+            vendor.execute(f"DELETE FROM {taken}")
+    except IntegrityError:
+        return 0
+    return made
+
+
+def _of_any(vendor: Vendor, wanted: FirstStamps) -> int:
     ((last, other),) = vendor.rows(
         f"WITH notes AS MATERIALIZED ({wanted.oldest()}) "
         f"SELECT (SELECT max(id) FROM notes), ({wanted.other('notes')})"

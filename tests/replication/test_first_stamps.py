@@ -109,6 +109,26 @@ def test_notes_about_models_that_are_not_named_stay(node):
     assert {note.model for note in notes()} == {registry.replicated(node)["identityapp.ticket"].id}
 
 
+@pytest.mark.parametrize("noted", ["twice", "stamped before", "by a clock that is ahead"])
+def test_insertions_that_need_a_closer_look_get_it(node, noted):
+    tickets = [Ticket.objects.create(text=str(n)) for n in range(3)]
+    if noted == "twice":
+        note = Capture.objects.order_by("pk")[1]
+        Capture.objects.create(model=note.model, pk_text=note.pk_text, op="I", timestamp=note.timestamp + 1)
+    elif noted == "stamped before":
+        stamp(node)
+        vendor_for(connection).execute(f"DELETE FROM {Ticket._meta.db_table}")
+        Capture.objects.all().delete()  # as by REPLACE, which fires no trigger for what it takes out
+        Ticket.objects.bulk_create(Ticket(pk=t.pk, text="again") for t in tickets)
+    else:
+        Capture.objects.filter(pk=Capture.objects.order_by("pk")[1].pk).update(timestamp=(now_ms() + 10**9) << 16)
+    stamp(node)
+    stamps = Stamp.objects.filter(model__label="identityapp.ticket", deleted=False)
+    assert sorted(stamps.values_list("pk_text", flat=True)) == sorted(str(t.pk) for t in tickets)
+    assert not Capture.objects.exists()
+    assert all(s.timestamp >> 16 <= now_ms() for s in stamps)
+
+
 def test_many_rows_take_a_few_statements(node, django_assert_max_num_queries):
     stamp(node)
     uninstall(node)
