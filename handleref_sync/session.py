@@ -26,7 +26,7 @@ from handleref_sync.replication.again import again, said
 from handleref_sync.replication.applier import apply_page, retry_parked
 from handleref_sync.replication.hello import Hello, hello, meet, position, scope_of
 from handleref_sync.replication.ledger import Ledger
-from handleref_sync.replication.page import START, Cursor, Page, from_message, to_message
+from handleref_sync.replication.page import START, Cursor, Page, from_message, place_of, to_message
 from handleref_sync.replication.stamping import stamp
 
 logger = logging.getLogger("handleref_sync.session")
@@ -51,7 +51,10 @@ class Transport(Protocol):
         ...  # pragma: no cover - a protocol has no body
 
     def call(self, action: str, message: dict[str, Any]) -> dict[str, Any]:
-        """The peer's answer. Raises PeerUnreachable, PeerRefused, or another SyncError."""
+        """The peer's answer. Raises PeerUnreachable, PeerRefused, or another SyncError.
+
+        The rows of a page that was pulled may still be packed.
+        """
         ...  # pragma: no cover - a protocol has no body
 
     def begin(self, action: str, message: dict[str, Any]) -> Callable[[], dict[str, Any]]:
@@ -208,22 +211,22 @@ class _Round:
         pending = self.transport.begin("pull", {**mine.to_message(), "rows": self._rows(settings.max_rows)})
         while True:
             answer = pending()
-            page = from_message(answer, settings.max_rows)
-            theirs = Hello.from_message(answer["hello"])
-            scope, whole = scope_of(mine, theirs, reader=mine)
-            if not page.head:
-                # The next page is made and sent while this one is applied. If that fails, the feed has given a
-                # cursor that we never stand at, and it still remembers ours.
+            cursor, head = place_of(answer)
+            scope, whole = scope_of(mine, Hello.from_message(answer["hello"]), reader=mine)
+            if not head:
+                # The next page is made and sent while this one is read and applied. If that fails, the feed has given
+                # a cursor that we never stand at, and it still remembers ours.
                 mine = hello(self.using, self.peer)
-                ahead = {**mine.to_message(), "cursor": list(page.cursor), "cursor_scope": scope.name()}
+                ahead = {**mine.to_message(), "cursor": list(cursor), "cursor_scope": scope.name()}
                 pending = self.transport.begin("pull", {**ahead, "rows": self._rows(settings.max_rows)})
+            page = from_message(answer, settings.max_rows)
             outcome = apply_page(self.using, self.peer, page, whole=whole, scope=scope.name())
             self.report.pulled += outcome.applied
             self.report.conflicts += outcome.conflicts
             self.report.parked += outcome.parked
             self.report.to_pull = page.behind
             self.progress("pull", self.report.pulled, page.behind)
-            if page.head:
+            if head:
                 return
 
     def _rows(self, most: int) -> int:

@@ -11,10 +11,11 @@ import re
 import struct
 import uuid
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 
@@ -78,26 +79,36 @@ def travels(value: Any) -> bool:
 @uncollected()
 def unpack(data: bytes) -> Any:
     """The inverse of `pack`. Raises MalformedBody for whatever `pack` cannot have made."""
-    count = _counting()
+    with _reading():
+        value = msgpack.unpackb(data, **_options(data))
+    _check_shape(value)
+    return value
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Raise MalformedBody or TooLarge for what msgpack, or one of the hooks that it calls, raises."""
     try:
-        value = msgpack.unpackb(
-            data,
-            ext_hook=_arriving,
-            list_hook=count,
-            object_hook=count,
-            unicode_errors="surrogatepass",
-            strict_map_key=True,
-            max_array_len=min(len(data), MAX_ITEMS),
-            max_map_len=min(len(data), MAX_ITEMS),
-        )
+        yield
     except (MalformedBody, TooLarge):
         raise
     except MemoryError as error:  # lists in each other, each with a header that promises a million elements
         raise _too_many() from error
     except (ValueError, TypeError, ArithmeticError, msgpack.UnpackException) as error:
         raise _malformed(f"is garbled or cut short ({error or type(error).__name__})") from error
-    _check_shape(value)
-    return value
+
+
+def _options(data: bytes) -> dict[str, Any]:
+    count = _counting()
+    return {
+        "ext_hook": _arriving,
+        "list_hook": count,
+        "object_hook": count,
+        "unicode_errors": "surrogatepass",
+        "strict_map_key": True,
+        "max_array_len": min(len(data), MAX_ITEMS),
+        "max_map_len": min(len(data), MAX_ITEMS),
+    }
 
 
 def _counting() -> Callable[[Any], Any]:
@@ -119,6 +130,38 @@ def unpack_message(data: bytes) -> dict[str, Any]:
     message = unpack(data)
     if not isinstance(message, dict):
         raise _malformed("is not a map")
+    return message
+
+
+class Packed(NamedTuple):
+    """A value of a message that is not unpacked yet."""
+
+    data: bytes
+
+
+@uncollected()
+def unpack_around(data: bytes, late: str) -> dict[str, Any]:
+    """`unpack_message`, but what the message has under the name `late` is `Packed`.
+
+    So who needs the rest at once does not wait until thousands of rows are made.
+    """
+    message: dict[str, Any] = {}
+    with _reading():
+        unpacker = msgpack.Unpacker(max_buffer_size=max(1, len(data)), **_options(data))
+        unpacker.feed(data)
+        for _ in range(unpacker.read_map_header()):
+            name = unpacker.unpack()
+            if type(name) is not str:
+                raise ValueError("a name that is no text")
+            if name == late:
+                start = unpacker.tell()
+                unpacker.skip()
+                message[name] = Packed(data[start : unpacker.tell()])
+            else:
+                message[name] = unpacker.unpack()
+        if unpacker.tell() != len(data):
+            raise ValueError("something behind its end")
+    _check_shape([value for value in message.values() if type(value) is not Packed])
     return message
 
 

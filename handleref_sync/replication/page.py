@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from handleref_sync import wire
 from handleref_sync.core import hlc
 from handleref_sync.core.change import Change, Mark, Marked, Record, Version
 from handleref_sync.core.uncollected import uncollected
@@ -75,10 +76,31 @@ def to_message(page: Page) -> dict[str, Any]:
     return {**message, "dropped": dict(page.dropped)} if page.dropped else message
 
 
+def unpack_answer(action: str, plain: bytes) -> dict[str, Any]:
+    """The message that answers `action`; the rows of a page stay packed until `from_message`.
+
+    So the next page can be asked for, and is made, while these are read.
+    """
+    return wire.unpack_around(plain, "rows") if action == "pull" else wire.unpack_message(plain)
+
+
+def place_of(message: Mapping[str, Any]) -> tuple[Cursor, bool]:
+    """The cursor of the page in `message`, and whether it is at the head, before its rows are looked at.
+
+    Raises MalformedBody as `from_message` does.
+    """
+    try:
+        return shape.cursor(message["cursor"]), bool(message["head"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise misshapen("page", error) from error
+
+
 @uncollected()
 def from_message(message: Mapping[str, Any], max_rows: int) -> Page:
     """The inverse of `to_message`. Raises TooLarge, or MalformedBody for whatever is not of that shape."""
     rows = message.get("rows")
+    if isinstance(rows, wire.Packed):
+        rows = wire.unpack(rows.data)
     if isinstance(rows, list) and len(rows) > max_rows:
         raise TooLarge(
             f"The page has {len(rows)} changes, over the limit of {max_rows}.",
@@ -92,8 +114,7 @@ def from_message(message: Mapping[str, Any], max_rows: int) -> Page:
         nodes = shape.nodes(message["nodes"])
         return Page(
             _changes(shape.some(rows, max_rows, "changes"), models, nodes),
-            shape.cursor(message["cursor"]),
-            bool(message["head"]),
+            *place_of(message),
             bool(message["whole"]),
             shape.vector(message["vector"]),
             shape.counter(message.get("behind", 0)),

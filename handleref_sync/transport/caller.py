@@ -5,6 +5,7 @@ Who is there, and whether it is to be believed, is not known here.
 
 from __future__ import annotations
 
+import io
 import logging
 import random
 import threading
@@ -82,6 +83,20 @@ class Answer:
         )
 
 
+class _Outgoing(io.BytesIO):
+    """A body on its way; `sent` is called when the last of it is handed over to the connection."""
+
+    def __init__(self, body: bytes, sent: Callable[[], object]) -> None:
+        super().__init__(body)
+        self._sent = sent
+
+    def read(self, size: int | None = -1) -> bytes:
+        part = super().read(size)
+        if not part:
+            self._sent()
+        return part
+
+
 class Caller:
     """A pooled connection to one URL: retries, timeouts and sentences, but no notion of who is there."""
 
@@ -95,6 +110,8 @@ class Caller:
     ) -> None:
         self.name, self.url, self._again = name, url.rstrip("/"), again
         self.bytes_sent = self.bytes_received = 0
+        self.sent = threading.Event()
+        """Set when a request has gone out."""
         self._sleep = sleep
         self._session = requests.Session()
 
@@ -135,7 +152,7 @@ class Caller:
             _own.calling = True
             response = self._session.post(
                 url,
-                data=body,
+                data=_Outgoing(body, self.sent.set),
                 headers=headers,
                 timeout=(CONNECT_TIMEOUT, settings.timeout + len(body) / SLOWEST),
                 stream=True,

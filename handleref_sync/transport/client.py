@@ -21,11 +21,14 @@ from handleref_sync.core.printable import printable
 from handleref_sync.exceptions import BadSignature, DatabaseFailed, PeerRefused, PeerUnreachable, SyncError
 from handleref_sync.models import Peer
 from handleref_sync.replication import keys
+from handleref_sync.replication.page import unpack_answer
 from handleref_sync.transport import auth
 from handleref_sync.transport.caller import TRANSIENT, Answer, Caller, Transient, subject
 
 ERROR_BYTES = 64 * 1024
 """Bytes that an error, or any other answer whose sender isn't proved, may have."""
+FIRST = 0.1
+"""Seconds for which a call that is begun may keep its caller, until it has gone out."""
 PAGES = frozenset({"pull", "push"})
 BEFORE_PROOF = frozenset(
     (
@@ -83,7 +86,7 @@ class HttpTransport:
 
         def once() -> dict[str, Any]:
             with self._caller.post(action, body, encoding, sign) as answer:
-                return self._read(answer)
+                return self._read(answer, action)
 
         before, started = self.bytes_sent + self.bytes_received, time.monotonic()
         answer = self._caller.retrying(once)
@@ -100,9 +103,14 @@ class HttpTransport:
                 future.set_result(self.call(action, message))
             except BaseException as error:  # it is raised where the result is asked for
                 future.set_exception(error)
+            finally:
+                self._caller.sent.set()
 
+        self._caller.sent.clear()
         # A daemon, for nobody waits for an answer after an error of our own.
         threading.Thread(target=work, name=f"{action} {self.peer.name}", daemon=True).start()
+        # Threads take turns: without this the request would go out when we rest, and the peer would wait as well.
+        self._caller.sent.wait(FIRST)
         return future.result
 
     def close(self) -> None:
@@ -123,7 +131,7 @@ class HttpTransport:
         self._promoted = True  # it is written in `close`, for this may run in a thread that touches no database
         return result
 
-    def _read(self, answer: Answer) -> dict[str, Any]:
+    def _read(self, answer: Answer, action: str) -> dict[str, Any]:
         head, name = answer.head, self.peer.name
         if "Signature" not in head.headers:
             if head.status_code == 200:
@@ -140,12 +148,16 @@ class HttpTransport:
             error = refused(name, head, body, signed=True)
             raise Transient(error) if error.reason == DatabaseFailed.reason else error
         self._encoding = wire.choose(head.headers.get("Accept-Encoding", ""))
-        return opened(head, body, settings.max_plain)
+        return unpack_answer(action, decompressed(head, body, settings.max_plain))
 
 
 def opened(message: auth.Request | auth.Response, body: bytes, limit: int) -> dict[str, Any]:
     """The map in `body`, which may have `limit` bytes after decompression. Raises MalformedBody or TooLarge."""
-    return wire.unpack_message(wire.decompress(body, message.headers.get("Content-Encoding", ""), limit))
+    return wire.unpack_message(decompressed(message, body, limit))
+
+
+def decompressed(message: auth.Request | auth.Response, body: bytes, limit: int) -> bytes:
+    return wire.decompress(body, message.headers.get("Content-Encoding", ""), limit)
 
 
 def refused(name: str, head: auth.Response, body: bytes, *, signed: bool) -> PeerRefused:

@@ -9,6 +9,7 @@ from handleref_sync import wire
 from handleref_sync.conf import settings
 from handleref_sync.core.pace import Pace
 from handleref_sync.exceptions import PeerRefused, SyncError
+from handleref_sync.replication.page import unpack_answer
 
 
 class MemoryTransport:
@@ -32,7 +33,7 @@ class MemoryTransport:
         except SyncError as error:
             raise PeerRefused(error.message, hint=error.hint, reason=error.reason, status=error.status) from error
         self.bytes_received += len(body)
-        return _open(body)
+        return unpack_answer(action, wire.decompress(body, "gzip", settings.max_plain))
 
     def begin(self, action: str, message: dict[str, Any]) -> Callable[[], dict[str, Any]]:
         """The call is made when its answer is asked for: both nodes are in one thread."""

@@ -10,6 +10,7 @@ from handleref_sync.exceptions import PeerUnreachable
 from handleref_sync.models import Conflict, Node, Peer
 from handleref_sync.replication.applier import apply_page
 from handleref_sync.replication.conflicts import restore
+from handleref_sync.replication.page import from_message
 from handleref_sync.replication.stamping import stamp
 from tests.nodes.network import ALIASES, Network, parked, sequence, tick
 from tests.testapp.models import Airport, Country, Item, Tag
@@ -194,9 +195,10 @@ def test_an_answer_that_is_lost_costs_no_more_than_itself(net, settings, lost):
     assert done == 3 * (lost - 2)
     transport, sent = net.transport("b", "a"), []
     inner = transport.call
-    transport.call = lambda action, message: (answer := inner(action, message), sent.extend(answer.get("rows", ())))[
-        0
-    ]
+    transport.call = lambda action, message: (
+        answer := inner(action, message),
+        sent.extend(from_message(answer, 9).changes if "rows" in answer else ()),
+    )[0]
     assert net.sync("b", "a", transport=transport).pulled == len(sent) == 11 - done
     assert net.rows("a") == net.rows("b")
 
@@ -243,7 +245,7 @@ def test_a_cursor_that_was_never_given_counts_as_none(net):
         inner = transport.call
         transport.call = lambda action, message, inner=inner, sent=sent: (
             answer := inner(action, message),
-            sent.extend(answer.get("rows", ())),
+            sent.extend(from_message(answer, 9).changes if "rows" in answer else ()),
         )[0]
         net.sync("b", "a", transport=transport)
         assert len(sent) == 2

@@ -6,6 +6,7 @@ import gzip
 import os
 import random
 import socket
+import threading
 import time
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -34,6 +35,17 @@ def limits(settings):
         settings.HANDLEREF_SYNC = {**settings.HANDLEREF_SYNC, **{k.upper(): v for k, v in values.items()}}
 
     return change
+
+
+def held_back(retrying, held):
+    """`retrying`, whose result comes only when `held` is set."""
+
+    def late(caller, once):
+        result = retrying(caller, once)
+        assert held.wait(10)
+        return result
+
+    return late
 
 
 def signed(me, url, body, recipient="a", **headers):
@@ -77,6 +89,14 @@ class TestExchange:
     def test_a_call_in_two_halves(self, client, responder):
         pending = client.begin("pull", {"n": 1})
         assert pending() == {"action": "pull", "echo": {"n": 1}}
+
+    def test_a_call_in_two_halves_has_gone_out_when_it_is_begun(self, client, responder, monkeypatch):
+        held = threading.Event()
+        monkeypatch.setattr(type(client._caller), "retrying", held_back(type(client._caller).retrying, held))
+        pending = client.begin("pull", {"n": 1})
+        assert client._caller.sent.is_set()
+        held.set()
+        assert pending()["echo"] == {"n": 1}
 
     def test_a_call_in_two_halves_raises_where_its_answer_is_asked_for(self, client, responder):
         responder.raises = exceptions.SyncInProgress("Busy.", hint="Wait.")

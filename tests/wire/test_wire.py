@@ -235,6 +235,43 @@ class TestGarbage:
             wire.unpack_message(wire.pack(value))
 
 
+def around(data):
+    """The message by way of `unpack_around`, with its rows unpacked."""
+    message = wire.unpack_around(data, "rows")
+    if "rows" in message:
+        message["rows"] = wire.unpack(message["rows"].data)
+    return message
+
+
+class TestAroundTheRows:
+    @given(st.dictionaries(st.sampled_from(["cursor", "rows", "vector"]) | text, values, max_size=5))
+    def test_it_is_the_same_message(self, message):
+        data = wire.pack(message)
+        assert typed(around(data)) == typed(wire.unpack_message(data))
+
+    def test_the_rows_stay_packed(self):
+        message = wire.unpack_around(wire.pack({"rows": [[1], [2]], "head": True}), "rows")
+        assert message == {"head": True, "rows": wire.Packed(wire.pack([[1], [2]]))}
+
+    @given(st.dictionaries(st.sampled_from(["cursor", "rows"]), values, max_size=2), st.data())
+    def test_what_is_refused_whole_is_refused_so_too(self, message, data):
+        packed = bytearray(wire.pack(message))
+        place = data.draw(st.integers(0, len(packed)))
+        packed[place : place + data.draw(st.integers(0, 1))] = data.draw(st.binary(max_size=2))
+        found = []
+        for read in (wire.unpack_message, around):
+            try:
+                found.append(typed(read(bytes(packed))))
+            except MalformedBody as error:
+                found.append(type(error))
+        assert found[0] == found[1]
+
+    @pytest.mark.parametrize("data", [b"", b"\x81", b"\x81\xa4rows", b"\x90", b"\x81\x01\x02", b"\x80\x80"])
+    def test_what_is_no_message(self, data):
+        with pytest.raises(MalformedBody):
+            wire.unpack_around(data, "rows")
+
+
 @pytest.mark.parametrize("encoding", wire.encodings())
 class TestCompression:
     @given(st.binary(max_size=3000))

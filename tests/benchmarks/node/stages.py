@@ -22,7 +22,7 @@ STAGES = {
     "sign and verify": ("transport.auth:_sign", "transport.auth:_verify", "transport.auth:verify_body"),
     "send, and wait for the answer": ("requests:Session.post", "transport.caller:Answer.read"),
     "decompress": ("wire:decompress",),
-    "decode": ("wire:unpack_message", "replication.page:from_message"),
+    "decode": ("wire:unpack", "wire:unpack_around", "replication.page:from_message"),
     "decide": ("replication.plan:Planner.plan",),
     "write rows": ("replication.writing:Writer.write", "replication.arrivals:write"),
     "write stamps": ("replication.applier:Applier._stamp", "replication.arrivals:_stamp"),
