@@ -144,9 +144,9 @@ class Responder:
             page = replace(page, cursor=here, head=False)
             outcome = apply_page(self.using, self.peer, page, whole=False, scope=self.peer.pull_scope)
             return {"applied": outcome.applied, "conflicts": outcome.conflicts, "parked": outcome.parked}
-        if page.cursor == standing and standing != START:
-            return answer  # this very page is applied, and our answer was lost
         after = message.get("after")
+        if page.cursor == standing and standing != START and after != list(standing):
+            return answer  # this very page is applied, and our answer was lost
         if after not in (list(standing), list(START)):
             raise CursorMismatch(
                 "The pushed page does not continue where this node stands.", hint="Run sync_peer again."

@@ -8,6 +8,7 @@ from django.db import connections
 
 from handleref_sync.exceptions import PeerUnreachable
 from handleref_sync.models import Conflict, Node, Peer
+from handleref_sync.replication import feed
 from handleref_sync.replication.applier import apply_page
 from handleref_sync.replication.conflicts import restore
 from handleref_sync.replication.page import from_message
@@ -287,8 +288,6 @@ def test_a_unique_collision_is_parked_shown_and_resolved_by_a_rename(net):
 
 def test_a_write_between_stamping_and_reading_is_left_for_its_own_stamp(net, monkeypatch):
     country = Country.objects.using(A).create(code="fr", name="old")
-    from handleref_sync.replication import feed
-
     real = feed.stamp
 
     def late(using):
@@ -322,3 +321,18 @@ def test_a_row_that_vanished_without_a_trigger_becomes_a_deletion(net):
     net.ok("b", "a")
     assert not Country.objects.using(B).exists()
     assert net.rows("a") == net.rows("b")
+
+
+def test_a_last_page_that_begins_at_the_end_of_the_feed_says_that_all_is_there(net, settings):
+    settings.HANDLEREF_SYNC = {**settings.HANDLEREF_SYNC, "PAGE_ROWS": 1}
+    for number in range(feed.SCAN_PAGES - 1):
+        Tag.objects.using(A).create(name=str(number))
+    net.ok("b", "a")
+    Tag.objects.using(B).create(name="last")  # the one before the last page ends with it, and knows of no end
+    transport, heads = net.transport("b", "a"), []
+    inner = transport.call
+    transport.call = lambda action, message: (heads.append(message.get("head")), inner(action, message))[1]
+    assert net.sync("b", "a", transport=transport).pushed == 1
+    assert heads[-2:] == [False, True]
+    assert Node.objects.using(A).get(name="b").vector == feed.SCAN_PAGES
+    assert net.ok("b", "a").pushed == 0
