@@ -19,8 +19,9 @@ from handleref_sync.exceptions import NotInstalled
 from handleref_sync.models import LocalNode, Node, ReplicatedModel
 from handleref_sync.registry import Replicated
 
-CHANGING = ("pk", "node_id", "counter", "clock", "timestamp", "deleted", "sequence", "carried")
-"""The columns of a stamp that a later write changes."""
+REWRITTEN = ("node_id", "counter", "clock", "timestamp", "deleted", "sequence", "carried")
+"""The columns of a stamp that each later write changes."""
+CHANGING = ("pk", *REWRITTEN)
 COLUMNS = ("model_id", *CHANGING, "key")
 
 
@@ -39,11 +40,12 @@ class StampRow:
     carried: bytes | None = None
     key: str | None = None
     id: int | None = None
+    held: str | None = None
+    """The primary key that the database has for it."""
 
-    def mutable(self) -> tuple[Any, ...]:
-        """The values of `CHANGING`."""
+    def rewritten(self) -> tuple[Any, ...]:
+        """The values of `REWRITTEN`."""
         return (
-            self.pk_text,
             self.node_id,
             self.counter,
             self.clock,
@@ -54,7 +56,7 @@ class StampRow:
         )
 
 
-SELECTED = tuple("pk" if field.name == "pk_text" else field.name for field in fields(StampRow))
+SELECTED = tuple("pk" if field.name in ("pk_text", "held") else field.name for field in fields(StampRow))
 
 
 NODE = ("pk", "name", "vector", "seen")
@@ -186,11 +188,16 @@ class Ledger:
 
     def save_stamps(self, changed: Sequence[StampRow], new: Sequence[StampRow]) -> None:
         """Write stamps back. Those that give up their pk go first, for another may take it."""
-        for records in ([s for s in changed if s.pk_text is None], [s for s in changed if s.pk_text is not None]):
+        moved = [s for s in changed if s.pk_text != s.held]
+        for records in ([s for s in moved if s.pk_text is None], [s for s in moved if s.pk_text is not None]):
             if records:
-                self.vendor.update_rows(STAMP, "id", CHANGING, [(*s.mutable(), s.id) for s in records])
+                self.vendor.update_rows(STAMP, "id", CHANGING, [(s.pk_text, *s.rewritten(), s.id) for s in records])
+        # The others without it: SQLite would take each out of the index over it, and put it back in the same place.
+        rest = [(*s.rewritten(), s.id) for s in changed if s.pk_text == s.held]
+        if rest:
+            self.vendor.update_rows(STAMP, "id", REWRITTEN, rest)
         if new:
-            self.vendor.insert_rows(STAMP, COLUMNS, [(s.model_id, *s.mutable(), s.key) for s in new])
+            self.vendor.insert_rows(STAMP, COLUMNS, [(s.model_id, s.pk_text, *s.rewritten(), s.key) for s in new])
 
     def wrote(self, counter: int) -> None:
         """Our own writes up to `counter` are stamped."""
