@@ -26,7 +26,7 @@ from handleref_sync.replication.again import again, said
 from handleref_sync.replication.applier import apply_page, retry_parked
 from handleref_sync.replication.hello import Hello, hello, meet, position, scope_of
 from handleref_sync.replication.ledger import Ledger
-from handleref_sync.replication.page import START, Cursor, Page, from_message, place_of, to_message
+from handleref_sync.replication.page import START, Cursor, Page, from_message, packed, place_of
 from handleref_sync.replication.stamping import stamp
 
 logger = logging.getLogger("handleref_sync.session")
@@ -244,14 +244,15 @@ class _Round:
             return
         standing: Cursor = cursor if after else START
 
-        def read(cursor: Cursor) -> Page:
+        def read(cursor: Cursor) -> tuple[Page, dict[str, Any]]:
             rows = self._rows(theirs.max_rows or settings.page_rows)
-            return feed.read_page(self.using, self.peer, cursor, theirs.vector, scope, rows)
+            page = feed.read_page(self.using, self.peer, cursor, theirs.vector, scope, rows)
+            return page, packed(page)
 
-        page = read(cursor)
+        page, message = read(cursor)
         while True:
             said = hello(self.using, self.peer).to_message()
-            pending = self.transport.begin("push", {**to_message(page), "after": list(standing), "hello": said})
+            pending = self.transport.begin("push", {**message, "after": list(standing), "hello": said})
             # The next page is read while this one is sent and applied. If that fails, our feed has given a cursor
             # at which the peer never stands, and still remembers where it does.
             following = None if page.head else read(page.cursor)
@@ -263,7 +264,7 @@ class _Round:
             cursors.acknowledged(self.using, self.peer, page.cursor[0])
             if following is None:
                 return
-            standing, page = page.cursor, following
+            standing, (page, message) = page.cursor, following
 
 
 def permit(peer: Peer, allowed: bool, what: str) -> None:

@@ -79,7 +79,7 @@ class HttpTransport:
                 f"{self.peer.name} has no URL.", hint="It is passive: run the sync on its side, or give it a URL."
             )
         encoding = self._encoding
-        body = wire.compress(wire.pack(message), encoding)
+        body = wire.compress(wire.pack_message(message), encoding)
 
         def sign(request: auth.Request) -> None:
             auth.sign_request(self._me, request, body, self.peer.name)

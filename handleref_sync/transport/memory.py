@@ -26,7 +26,7 @@ class MemoryTransport:
 
         Any other exception of `handle` comes through as it is, for a test wants to see its traceback.
         """
-        sent = wire.compress(wire.pack(message))
+        sent = wire.compress(wire.pack_message(message))
         self.bytes_sent += len(sent)
         try:
             body = wire.compress(wire.pack(self._handle(action, _open(sent))))

@@ -17,7 +17,7 @@ from typing import Any
 STAGES = {
     "stamp": ("replication.stamping:stamp",),
     "read": ("replication.feed:read_page",),
-    "encode": ("replication.page:to_message", "wire:pack"),
+    "encode": ("replication.page:to_message", "wire:pack", "wire:pack_message"),
     "compress": ("wire:compress",),
     "sign and verify": ("transport.auth:_sign", "transport.auth:_verify", "transport.auth:verify_body"),
     "send, and wait for the answer": ("requests:Session.post", "transport.caller:Answer.read"),
