@@ -14,7 +14,7 @@ SMALL = 1000
 
 def nothing_to_do(run: Run) -> None:
     """By rows, by models, and by nodes in the vector."""
-    case = run.case("idle", "A round with nothing to do")
+    case = run.case("idle", f"A round with nothing to do, up to {run.rows:,} rows")
     for rows in sorted({SMALL, *(n for n in (run.rows // 10, run.rows) if n > SMALL)}):
         _idle(run, case, rows)
     for models in run.models:
