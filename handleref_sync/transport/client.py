@@ -100,11 +100,12 @@ class HttpTransport:
 
         def work() -> None:
             try:
-                future.set_result(self.call(action, message))
+                answer = self.call(action, message)
             except BaseException as error:  # it is raised where the result is asked for
+                self._caller.sent.set()  # before that, for then the next call may begin
                 future.set_exception(error)
-            finally:
-                self._caller.sent.set()
+            else:
+                future.set_result(answer)
 
         self._caller.sent.clear()
         # A daemon, for nobody waits for an answer after an error of our own.
