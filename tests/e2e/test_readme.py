@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -41,7 +42,7 @@ def test_two_nodes_by_hand(tmp_path):
             timeout=240,
             check=False,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=_take_the_terminal,
         )
         output.seek(0)
         out = output.read()
@@ -52,6 +53,12 @@ def test_two_nodes_by_hand(tmp_path):
     while not _closed(port):
         assert time.monotonic() < gone, "the server is still there"
         time.sleep(0.05)
+
+
+def _take_the_terminal():
+    # What was started with nohup ignores a hang-up, and of a shell that does bash makes one without job control.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def _closed(port):
