@@ -32,9 +32,10 @@ fuzz: $(STAMP)
 	$(BIN)/python -m tests.fuzz.harness wire
 	$(BIN)/python -m tests.fuzz.harness responder
 
+# Histories of fresh seeds, or from the seed FIRST on.
 SEEDS ?= 200
 soak: $(STAMP)
-	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(if $(FIRST),--first $(FIRST))
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
